@@ -1,0 +1,281 @@
+"""What lies where in a rollout store, and what each JSON document in it says (format 1, see docs/store-format.md).
+
+    STORE/store.json                      what makes a directory a store
+    STORE/log/00000000000000000001.json   commits, numbered from 1 without a gap; each adds one segment
+    STORE/segments/<id>/zarr.json         a zarr v3 group; its attributes hold the episode index
+    STORE/segments/<id>/<field>/          one zarr v3 array per field, T + 1 rows per episode, in one shard
+
+The one idea: nothing is ever modified. A file is either created under a name that nobody had, or it does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+
+from worldsim.errors import StoreError
+
+__all__ = [
+    "CHUNK_FRAMES",
+    "CHUNK_ROWS",
+    "CHUNK_STATES",
+    "FORMAT",
+    "LOG",
+    "SEGMENTS",
+    "STORE_FILE",
+    "Commit",
+    "EpisodeInfo",
+    "Fault",
+    "ObjectRecord",
+    "Schema",
+    "array_metadata",
+    "crc32c",
+    "create_file",
+    "sync_directory",
+]
+
+FORMAT = 1
+STORE_FILE = "store.json"
+LOG = "log"
+SEGMENTS = "segments"
+
+CHUNK_FRAMES = 8
+"""Rows of ``obs`` per chunk: random windows of 8 to 32 frames read fastest there."""
+CHUNK_STATES = 256
+"""Rows of ``state`` per chunk."""
+CHUNK_ROWS = 4096
+"""Rows of every other field per chunk."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What every episode of a store has in common; the first commit decides it."""
+
+    height: int
+    """Pixels."""
+    width: int
+    """Pixels."""
+    action_shape: tuple[int, ...]
+    """Shape of one action; () for Discrete."""
+    action_dtype: str
+    """NumPy name, for example ``float32``."""
+
+    def describe(self) -> str:
+        """Return the schema as one phrase for messages."""
+        return f"{self.height}x{self.width} frames and {self.action_dtype} actions of shape {self.action_shape}"
+
+
+@dataclass(frozen=True)
+class ObjectRecord:
+    """Size and checksum of one file of a segment."""
+
+    num_bytes: int
+    crc32c: int
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What one numbered commit says: a segment is now part of the store."""
+
+    number: int
+    segment: str
+    """Folder under ``segments``."""
+    num_rows: int
+    """Frames in the segment, duplicates included."""
+    run_id: str
+    keys: tuple[str | None, ...]
+    """One per episode of the segment; unique per run in the whole store where not None."""
+    duplicates: tuple[int, ...]
+    """Episodes of the segment that an earlier commit already holds; readers leave them out."""
+    schema: Schema
+    objects: Mapping[str, ObjectRecord]
+    """Path inside the segment to size and checksum."""
+    code_version: str
+    """Version of worldsim that wrote it."""
+
+    @property
+    def identities(self) -> set[tuple[str, str]]:
+        """Every (run_id, key) that this commit makes visible."""
+        return {(self.run_id, key) for i, key in enumerate(self.keys) if key is not None and i not in self.duplicates}
+
+    def to_json(self) -> bytes:
+        """Return the file's bytes: the commit and a checksum over it."""
+        body = asdict(self)
+        return json.dumps({"crc32c": crc32c(_canonical(body)), "commit": body}, ensure_ascii=False).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes, path: Path) -> Commit:
+        """Parse a commit file.
+
+        Raises:
+            StoreError: If the file is damaged.
+        """
+        try:
+            outer = json.loads(data)
+            body = outer["commit"]
+            if outer["crc32c"] != crc32c(_canonical(body)):
+                raise StoreError(f"{path} is damaged: its checksum does not match; restore it from a copy")
+            schema = body.pop("schema")
+            return cls(
+                schema=Schema(**{**schema, "action_shape": tuple(schema["action_shape"])}),
+                objects={name: ObjectRecord(**record) for name, record in body.pop("objects").items()},
+                keys=tuple(body.pop("keys")),
+                duplicates=tuple(body.pop("duplicates")),
+                **body,
+            )
+        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError):
+            raise StoreError(f"{path} is damaged: it is not a commit; restore it from a copy") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeInfo:
+    """Everything about an episode but its arrays."""
+
+    length: int
+    """T, the number of steps; there are T + 1 frames."""
+    seed: int | None
+    policy: str
+    env_id: str
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """Constructor arguments of the env."""
+    control_dt: float
+    """Seconds per step."""
+    action_spec: tuple[Mapping[str, Any], ...] = ()
+    """Name, unit, low and high per dimension."""
+    variation: Mapping[str, Any] = field(default_factory=dict)
+    captions: tuple[tuple[int, str, str], ...] = ()
+    """(t, English, Chinese), each from its step on."""
+    bodies: tuple[str, ...] | None = None
+    """Names of the rows of ``state``, or None where no state was recorded."""
+    terminated: bool
+    """Whether the last step terminated."""
+    truncated: bool
+    """Whether the last step was truncated."""
+    return_: float
+    """Sum of rewards."""
+    run_id: str = ""
+    key: str | None = None
+    source: str = "truth"
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that ``verify`` found wrong."""
+
+    file: str
+    """Path inside the store."""
+    chunk: int | None
+    """Chunk of the file, or None where the whole file is meant."""
+    problem: str
+
+    def __str__(self) -> str:
+        """Return the fault as one line."""
+        where = self.file if self.chunk is None else f"{self.file} chunk {self.chunk}"
+        return f"{where}: {self.problem}"
+
+
+_ROLES = {
+    "obs": ("observation", "", ["row", "height", "width", "channel"]),
+    "action": ("action", "", None),
+    "reward": ("reward", "", ["row"]),
+    "terminated": ("terminated", "", ["row"]),
+    "truncated": ("truncated", "", ["row"]),
+    "state": ("state", "position m, quaternion xyzw, velocity m/s, angular velocity rad/s", ["row", "body", "value"]),
+}
+
+
+def array_metadata(name: str, num_rows: int, chunk_rows: int, row_shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    """Return the ``zarr.json`` of a field: one shard, whole rows per chunk, zstd level 1 and crc32c per chunk.
+
+    Args:
+        name: A key of the format's fields.
+        num_rows: Rows of the array.
+        chunk_rows: Rows per chunk; the shard is the next multiple of it.
+        row_shape: Shape of one row.
+        dtype: Type of one value.
+    """
+    role, unit, dimensions = _ROLES[name]
+    to_bytes: dict[str, Any] = {"name": "bytes"}
+    if dtype.itemsize > 1:
+        to_bytes["configuration"] = {"endian": "little"}
+    num_chunks = -(-num_rows // chunk_rows)
+    fill: Any = {"b": False, "f": "NaN" if name == "state" else 0.0}.get(dtype.kind, 0)
+    metadata = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": [num_rows, *row_shape],
+        "data_type": dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [num_chunks * chunk_rows, *row_shape]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": fill,
+        "codecs": [
+            {
+                "name": "sharding_indexed",
+                "configuration": {
+                    "chunk_shape": [chunk_rows, *row_shape],
+                    "codecs": [
+                        to_bytes,
+                        {"name": "zstd", "configuration": {"level": 1, "checksum": False}},
+                        {"name": "crc32c"},
+                    ],
+                    "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+                    "index_location": "end",
+                },
+            }
+        ],
+        "dimension_names": dimensions or ["row", *(f"action_{i}" for i in range(len(row_shape)))],
+        "attributes": {"role": role, "unit": unit},
+        "storage_transformers": [],
+    }
+    return json.dumps(metadata, indent=1).encode()
+
+
+def crc32c(data: bytes) -> int:
+    """Return the CRC-32C (Castagnoli) of some bytes."""
+    return google_crc32c.value(data)
+
+
+def create_file(path: Path, data: bytes) -> bool:
+    """Create a file with all its bytes at once, or not at all; returns False if the name is taken.
+
+    Raises:
+        StoreError: If the directory cannot do that.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        sync_directory(path.parent)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; a store needs a local disk with hard links") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _canonical(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
