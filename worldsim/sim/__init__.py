@@ -1,0 +1,10 @@
+"""Simulators: a world model as a Gymnasium env (one stream) and as a native vector env (one model, a batch of N).
+
+What an env holds is a value, a `Snapshot`: it can be kept, restored, branched, pickled and given to another env.
+"""
+
+from worldsim.sim.env import WorldModelEnv
+from worldsim.sim.stream import Snapshot, Stream
+from worldsim.sim.vector_env import WorldModelVectorEnv
+
+__all__ = ["Snapshot", "Stream", "WorldModelEnv", "WorldModelVectorEnv"]

@@ -1,0 +1,196 @@
+"""One imagined stream as a Gymnasium env. It holds one value, a `Snapshot`; a step replaces it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import EzPickle
+
+from worldsim.errors import EnvError
+from worldsim.sim.actions import action_batch
+from worldsim.sim.stream import Snapshot, begin, check_snapshot, open_model, read_prompt, torch_threads
+
+__all__ = ["TERMINATE_THRESHOLD", "WorldModelEnv"]
+
+TERMINATE_THRESHOLD = 0.5
+"""The termination head's probability above which an imagined episode is terminated."""
+
+
+class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
+    """A world that a video diffusion model imagines, step by step, as the actions say.
+
+    ## Description
+    The model looks back on the last frames and actions and gives the next frame, its reward and whether the episode
+    ends.
+    The truth that it learned from is not consulted.
+
+    ## Action Space and Observation Space
+    Exactly those of the truth that the checkpoint models (``env_id``); observations are (H, W, 3) uint8 RGB.
+
+    ## Rewards
+    What the model's reward head expects the truth to pay.
+
+    ## Starting State
+    ``reset(seed=...)`` draws one of the checkpoint's starts and the seed of the noise. ``options`` may hold:
+
+    | option | means |
+    |---|---|
+    | ``prompt`` | English or Chinese text that conditions every frame; alone, it starts at the nearest caption |
+    | ``start`` | a Rollout, ``{"frames", "actions"}``, ``{"store", "episode", "t"}``, an env that renders, an image |
+    | ``snapshot`` | a moment kept by ``snapshot()``, as the first moment of a new episode |
+
+    ## Episode End
+    ``terminated`` when the termination head says so with more than 0.5; ``truncated`` after ``horizon`` steps.
+
+    ## Info
+    ``prompt``, ``prompt_unknown`` (words that the model does not know), ``source`` ("imagined"), ``start`` (what it
+    began from), and after a step ``terminate_prob``.
+
+    ## Arguments
+    See below. Every one is a JSON value, unless a loaded model is given.
+
+    ## Version History
+    v0: first version.
+
+    Args:
+        model: Name of a bundled model, path of a checkpoint, or a loaded model.
+        env_id: The truth that the model must be of; None takes any.
+        render_mode: None or ``rgb_array``.
+        horizon: Steps after which an episode is truncated; None takes the truth's own limit.
+        sampler_steps: Denoiser calls per frame; None takes the checkpoint's.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: Torch threads during a call of the model; None leaves torch as it is. One stream is fastest on one.
+
+    Raises:
+        CheckpointError: If the checkpoint is missing, damaged, or models another truth than ``env_id``.
+        EnvError: If another argument is out of its range, or there is no such device.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+    def __init__(
+        self,
+        model: Any,
+        env_id: str | None = None,
+        render_mode: str | None = None,
+        *,
+        horizon: int | None = None,
+        sampler_steps: int | None = None,
+        device: str = "cpu",
+        threads: int | None = 1,
+    ) -> None:
+        options = {"horizon": horizon, "sampler_steps": sampler_steps, "device": device, "threads": threads}
+        EzPickle.__init__(self, model, env_id, render_mode, **options)
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise EnvError(f"render_mode is None or 'rgb_array'; got {render_mode!r}")
+        self.model = open_model(model, env_id, device)
+        self.render_mode = render_mode
+        self.horizon = self.model.spec.max_steps if horizon is None else horizon
+        if self.horizon < 1:
+            raise EnvError(f"horizon is a number of steps, at least 1; got {horizon}")
+        self.sampler_steps = sampler_steps
+        self.threads = threads
+        self.control_dt = self.model.spec.control_dt
+        self.action_spec = self.model.spec.action_spec
+        self.observation_space, self.action_space = self.model.spec.spaces()
+        self.metadata = {**self.metadata, "render_fps": round(1 / self.control_dt)}
+        self._now: Snapshot | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin an episode and return the last frame before the first imagined one.
+
+        Raises:
+            EnvError: If an option is unknown or does not fit the model.
+            PromptError: If no word of the prompt was understood.
+        """
+        super().reset(seed=seed)
+        with torch_threads(self.threads):
+            begun = begin(self.model, [self.np_random], [options or {}])
+        self._now = Snapshot(
+            state=begun.state,
+            frame=begun.frames[0],
+            stream=begun.streams[0],
+            elapsed=0,
+            ended=False,
+            model_sha=self.model.sha,
+        )
+        return self._now.frame.copy(), self._now.stream.info()
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Imagine the next frame under an action.
+
+        Raises:
+            ActionError: If the action does not fit the action space.
+            EnvError: Before a reset, or after the end of the episode.
+        """
+        now = self._present("step")
+        if now.ended:
+            raise EnvError("the episode has ended; call reset() before the next step")
+        actions = action_batch([action], self.action_space, 1)  # (1, *A)
+        with torch_threads(self.threads):
+            state, predicted = self.model.step(now.state, actions, sampler_steps=self.sampler_steps)
+        elapsed = now.elapsed + 1
+        terminate_prob = float(predicted.terminate_prob[0])
+        terminated, truncated = terminate_prob > TERMINATE_THRESHOLD, elapsed >= self.horizon
+        self._now = replace(
+            now, state=state, frame=predicted.frames[0].copy(), elapsed=elapsed, ended=terminated or truncated
+        )
+        info = {**now.stream.info(), "terminate_prob": terminate_prob}
+        return self._now.frame.copy(), float(predicted.reward[0]), terminated, truncated, info
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """Return the present frame (H, W, 3) uint8, or None without a render mode."""
+        return self._present("render").frame.copy() if self.render_mode == "rgb_array" else None
+
+    def snapshot(self) -> Snapshot:
+        """Return the present moment as a value, to be pickled, or restored here or in another env of the same model."""
+        return self._present("snapshot")
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Continue from a snapshot, bit for bit, its count of steps included.
+
+        Raises:
+            EnvError: If another model imagined it.
+        """
+        self._now = check_snapshot(snapshot, self.model)
+
+    def branch(self, n: int) -> list[WorldModelEnv]:
+        """Return n independent envs at the present moment; they share the loaded model.
+
+        They also share the noise to come: under the same actions they stay equal.
+        """
+        now = self._present("branch")
+        envs = []
+        for _ in range(n):
+            env = WorldModelEnv(
+                self.model,
+                render_mode=self.render_mode,
+                horizon=self.horizon,
+                sampler_steps=self.sampler_steps,
+                threads=self.threads,
+            )
+            env.restore(now)
+            envs.append(env)
+        return envs
+
+    def set_prompt(self, text: str) -> list[str]:
+        """Ask for something else from the next frame on; returns the words that the model does not know.
+
+        Raises:
+            PromptError: If no word was understood.
+        """
+        now = self._present("set_prompt")
+        unknown = read_prompt(self.model, text)
+        state = self.model.set_prompt(now.state, [text], np.array([True]))
+        self._now = replace(now, state=state, stream=replace(now.stream, prompt=text, prompt_unknown=unknown))
+        return list(unknown)
+
+    def _present(self, call: str) -> Snapshot:
+        if self._now is None:
+            raise EnvError(f"{call}() needs an episode; call reset() first")
+        return self._now

@@ -1,0 +1,234 @@
+"""How an imagined episode begins, for one stream or a batch of them; and the snapshot, the value that an env holds.
+
+All that is random about a stream comes from its own generator: which start it draws, the seed of its noise. So stream i
+of a batch is the stream that the same seed gives alone.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from worldsim.errors import CheckpointError, EnvError
+from worldsim.model import WorldModel, WorldState, load
+from worldsim.sim.start import Opening, pad, read_start
+
+__all__ = [
+    "Begun",
+    "Snapshot",
+    "Stream",
+    "begin",
+    "check_snapshot",
+    "open_model",
+    "pick_device",
+    "read_prompt",
+    "torch_threads",
+]
+
+_OPTIONS = ("prompt", "start", "snapshot")
+_TRUTH_ONLY = ("variation", "scenario")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """What one stream was asked to imagine."""
+
+    prompt: str = ""
+    prompt_unknown: tuple[str, ...] = ()
+    """Words of the prompt that the model does not know."""
+    start: str = ""
+    """What it began from."""
+
+    def info(self) -> dict[str, Any]:
+        """Return a fresh ``info`` that shares nothing with the stream."""
+        return {
+            "prompt": self.prompt,
+            "prompt_unknown": list(self.prompt_unknown),
+            "source": "imagined",
+            "start": self.start,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A moment of one imagined stream: all that its next steps depend on, and the frame it shows. It can be pickled."""
+
+    state: WorldState
+    """Of one stream."""
+    frame: np.ndarray
+    """(H, W, 3) uint8, read-only."""
+    stream: Stream
+    elapsed: int
+    """Steps since the reset."""
+    ended: bool
+    model_sha: str
+    """Of the model that imagined it; another model cannot continue it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """N streams at their first moment."""
+
+    state: WorldState
+    frames: np.ndarray
+    """(N, H, W, 3) uint8: what each shows."""
+    streams: tuple[Stream, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Draw:
+    """One stream before the model has seen it: an opening with a noise seed, or a snapshot."""
+
+    stream: Stream
+    seed: int
+    opening: Opening | None = None
+    snapshot: Snapshot | None = None
+
+
+def open_model(model: Any, env_id: str | None, device: str) -> WorldModel:
+    """Return a loaded model, checked against the truth that the env stands for.
+
+    Raises:
+        CheckpointError: If there is no such checkpoint, or it models another truth than ``env_id``.
+        EnvError: If there is no such device.
+    """
+    loaded = model if isinstance(model, WorldModel) else load(model).to(pick_device(device))
+    if env_id is not None and env_id != loaded.spec.env_id:
+        raise CheckpointError(
+            f"{env_id} was asked for, but the checkpoint {loaded.name!r} models {loaded.spec.env_id}; "
+            "give a checkpoint of that env, or use worldsim/Dream-v0, which takes any"
+        )
+    return loaded
+
+
+def pick_device(device: str) -> str:
+    """Return ``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        EnvError: If it is none of these, or torch sees no GPU.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise EnvError(f"device is auto, cpu or cuda; got {device!r}")
+    has_cuda = torch.cuda.is_available()
+    if device == "cuda" and not has_cuda:
+        raise EnvError(
+            f"torch {torch.__version__} sees no CUDA device; use cpu or auto, or install a CUDA build of torch"
+        )
+    return "cuda" if has_cuda and device != "cpu" else "cpu"
+
+
+def read_prompt(model: WorldModel, prompt: Any) -> tuple[str, ...]:
+    """Return the words of a prompt that the model does not know, and warn once if there are any.
+
+    Raises:
+        PromptError: If it is not a text, is too long, or no word of it was understood.
+    """
+    _, unknown = model.understand(prompt)
+    if unknown:
+        warnings.warn(
+            f"the model {model.name!r} does not know these words of the prompt: {', '.join(unknown)}", stacklevel=3
+        )
+    return tuple(unknown)
+
+
+def begin(model: WorldModel, rngs: Sequence[np.random.Generator], options: Sequence[Mapping[str, Any]]) -> Begun:
+    """Begin one stream per generator as its reset options ask.
+
+    A generator gives the same numbers whatever is asked, so that the episodes after this one do not depend on it.
+
+    Raises:
+        EnvError: If an option is unknown, is for the truth only, or does not fit the model.
+        PromptError: If a prompt was not understood.
+    """
+    draws = [_draw(model, rng, option) for rng, option in zip(rngs, options, strict=True)]
+    streams = tuple(draw.stream for draw in draws)
+    fresh = [draw for draw in draws if draw.opening is not None]
+    parts = []
+    if fresh:
+        contexts = [pad(draw.opening, model) for draw in fresh]  # type: ignore[arg-type]
+        parts.append(
+            model.encode(
+                np.stack([frames for frames, _ in contexts]),  # (N, C, H, W, 3)
+                np.stack([actions for _, actions in contexts]),  # (N, C - 1, *A)
+                num_frames=np.array([len(draw.opening.frames) for draw in fresh]),  # type: ignore[union-attr]
+                prompts=[draw.stream.prompt or None for draw in fresh],
+                seeds=np.array([draw.seed for draw in fresh], dtype=np.int64),
+            )
+        )
+    parts += [draw.snapshot.state for draw in draws if draw.snapshot is not None]
+    order = np.argsort([draw.snapshot is not None for draw in draws], kind="stable")  # row of parts -> stream
+    state = WorldState.cat(parts).take(np.argsort(order))
+    renewed = [draw.snapshot is not None and draw.stream.prompt != draw.snapshot.stream.prompt for draw in draws]
+    if any(renewed):
+        state = model.set_prompt(state, [stream.prompt for stream in streams], np.array(renewed))
+    frames = [draw.snapshot.frame if draw.snapshot else draw.opening.frames[-1] for draw in draws]  # type: ignore[union-attr]
+    return Begun(state=state, frames=np.stack(frames), streams=streams)
+
+
+def check_snapshot(snapshot: Any, model: WorldModel) -> Snapshot:
+    """Return the snapshot if this model can continue it.
+
+    Raises:
+        EnvError: If it is not a snapshot, or was imagined by another model.
+    """
+    if not isinstance(snapshot, Snapshot):
+        raise EnvError(f"a snapshot is what env.unwrapped.snapshot() returned; got {type(snapshot).__name__}")
+    if snapshot.model_sha != model.sha:
+        raise EnvError(
+            f"the snapshot was imagined by the model {snapshot.model_sha}, this env uses {model.sha} ({model.name}); "
+            "use the frames as a start instead"
+        )
+    return snapshot
+
+
+def _draw(model: WorldModel, rng: np.random.Generator, options: Mapping[str, Any]) -> _Draw:
+    index, seed = int(rng.integers(len(model.starts))), int(rng.integers(2**31))
+    for name in options:
+        if name in _TRUTH_ONLY:
+            raise EnvError(
+                f"an imagined world has no {name!r}; say it in options={{'prompt': ...}}, or give a start that has it"
+            )
+        if name not in _OPTIONS:
+            raise EnvError(f"reset knows the options {', '.join(_OPTIONS)}; got {name!r}")
+    prompt, start, snapshot = (options.get(name) for name in _OPTIONS)
+    if start is not None and snapshot is not None:
+        raise EnvError("an episode begins from a start or from a snapshot; got both")
+    unknown = () if prompt is None else read_prompt(model, prompt)
+    if snapshot is not None:
+        snapshot = check_snapshot(snapshot, model)
+        stream = (
+            snapshot.stream
+            if prompt is None
+            else Stream(prompt=prompt, prompt_unknown=unknown, start=snapshot.stream.start)
+        )
+        return _Draw(stream=stream, seed=seed, snapshot=snapshot)
+    if start is None:
+        index = index if prompt is None else model.nearest_start(prompt)
+        start = model.starts[index]
+        text = f"start {index} of {model.name}"
+        opening = replace(read_start(start, model), text=text)
+    else:
+        opening = read_start(start, model)
+    return _Draw(
+        stream=Stream(prompt=prompt or "", prompt_unknown=unknown, start=opening.text), seed=seed, opening=opening
+    )
+
+
+@contextmanager
+def torch_threads(num: int | None) -> Iterator[None]:
+    """Run a block with ``num`` torch threads (None: as many as torch is set to), and put the old number back."""
+    before = torch.get_num_threads()
+    if num in (None, before):
+        yield
+        return
+    torch.set_num_threads(num)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,277 @@
+"""N imagined streams as a native Gymnasium vector env: one model, one batch; every stream keeps its own noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from worldsim.errors import EnvError
+from worldsim.model import Prediction, WorldState
+from worldsim.sim.actions import action_batch, neutral_actions
+from worldsim.sim.env import TERMINATE_THRESHOLD
+from worldsim.sim.stream import Snapshot, Stream, begin, check_snapshot, open_model, read_prompt, torch_threads
+
+__all__ = ["WorldModelVectorEnv"]
+
+_PER_STREAM = ("prompt", "start", "snapshot")
+
+
+class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
+    """N independent streams of one world model, imagined as one batch.
+
+    A stream with seed s is what ``WorldModelEnv`` gives for seed s; ``reset(seed=s)`` seeds stream i with s + i.
+    In reset options, ``prompt``, ``start`` and ``snapshot`` are one for all streams or a list with one (or None) for
+    each; ``reset_mask`` (N,) bool resets only some. An automatic reset draws from the checkpoint's starts.
+
+    Args:
+        num_envs: Number of streams N.
+        model: Name of a bundled model, path of a checkpoint, or a loaded model.
+        env_id: The truth that the model must be of; None takes any.
+        render_mode: None or ``rgb_array``.
+        autoreset_mode: NEXT_STEP (the step after the end resets and ignores its action), SAME_STEP (the step that ends
+            also resets; the last frame and info are ``final_obs`` and ``final_info``) or DISABLED (use ``reset_mask``).
+        horizon: Steps after which an episode is truncated; None takes the truth's own limit.
+        max_episode_steps: A second bound on the horizon, as ``gym.make_vec`` passes it.
+        sampler_steps: Denoiser calls per frame; None takes the checkpoint's.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: Torch threads during a call of the model; None leaves torch as it is.
+
+    Raises:
+        CheckpointError: If the checkpoint is missing, damaged, or models another truth than ``env_id``.
+        EnvError: If another argument is out of its range, or there is no such device.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        model: Any,
+        env_id: str | None = None,
+        render_mode: str | None = None,
+        *,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        horizon: int | None = None,
+        max_episode_steps: int | None = None,
+        sampler_steps: int | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        if num_envs < 1:
+            raise EnvError(f"num_envs must be at least 1; got {num_envs}")
+        if render_mode not in (None, "rgb_array"):
+            raise EnvError(f"render_mode is None or 'rgb_array'; got {render_mode!r}")
+        self.model = open_model(model, env_id, device)
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        horizon = self.model.spec.max_steps if horizon is None else horizon
+        self.horizon = min(horizon, max_episode_steps or horizon)
+        if self.horizon < 1:
+            raise EnvError(f"horizon is a number of steps, at least 1; got {horizon}")
+        self.sampler_steps = sampler_steps
+        self.threads = threads
+        self.control_dt = self.model.spec.control_dt
+        self.action_spec = self.model.spec.action_spec
+        self.single_observation_space, self.single_action_space = self.model.spec.spaces()
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.metadata = {
+            "render_modes": ["rgb_array"],
+            "render_fps": round(1 / self.control_dt),
+            "autoreset_mode": self.autoreset_mode,
+        }
+        self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
+        self._state: WorldState | None = None
+        self._frames = np.zeros(self.observation_space.shape or (), np.uint8)  # (N, H, W, 3)
+        self._streams = [Stream()] * num_envs
+        self._elapsed = np.zeros(num_envs, np.int64)
+        self._ended = np.zeros(num_envs, np.bool_)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin an episode in every stream, or in those of ``options["reset_mask"]``.
+
+        Raises:
+            EnvError: If an option is unknown or does not fit, or the first reset leaves streams out.
+            PromptError: If no word of a prompt was understood.
+        """
+        options = dict(options or {})
+        mask = self._mask(options.pop("reset_mask", None))
+        if self._state is None and not mask.all():
+            raise EnvError("the first reset must be of every stream; leave reset_mask out")
+        seeds = [seed] * self.num_envs if seed is None else seed
+        seeds = [seeds + i for i in range(self.num_envs)] if isinstance(seeds, int) else list(seeds)
+        if len(seeds) != self.num_envs:
+            raise EnvError(f"seed is one number or {self.num_envs} of them; got {len(seeds)}")
+        for i in np.flatnonzero(mask):
+            if seeds[i] is not None:
+                self._rngs[i] = seeding.np_random(seeds[i])[0]
+        self._begin(mask, self._options_per_stream(options))
+        return self._frames.copy(), self._infos(mask)
+
+    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Imagine the next frame of every stream under its action.
+
+        Raises:
+            ActionError: If the actions do not fit the action space.
+            EnvError: Before a reset; or, with autoreset DISABLED, if a stream has ended and was not reset.
+        """
+        if self._state is None:
+            raise EnvError("step() needs an episode; call reset() first")
+        resetting = self._ended.copy()
+        if resetting.any() and self.autoreset_mode is AutoresetMode.DISABLED:
+            raise EnvError(
+                f"streams {np.flatnonzero(resetting).tolist()} have ended; reset them with "
+                'options={"reset_mask": ...}, or use another autoreset_mode'
+            )
+        stepping = ~resetting
+        self._state, predicted = self._imagine(self._state, actions, resetting)
+        self._frames = predicted.frames.copy()
+        self._elapsed += 1
+        reward = np.where(stepping, predicted.reward, 0.0).astype(np.float64)
+        terminate_prob = predicted.terminate_prob.astype(np.float64)
+        terminated = stepping & (terminate_prob > TERMINATE_THRESHOLD)
+        truncated = stepping & (self._elapsed >= self.horizon)
+        ended = terminated | truncated
+        infos: dict[str, Any] = {}
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
+            final = np.full(self.num_envs, None, dtype=object)
+            for i in np.flatnonzero(ended):
+                final[i] = self._frames[i].copy()
+            final_info = self._infos(ended, terminate_prob)
+            infos = {
+                "final_obs": final,
+                "_final_obs": ended.copy(),
+                "final_info": final_info,
+                "_final_info": ended.copy(),
+            }
+            resetting = resetting | ended
+        if resetting.any():
+            self._begin(resetting, [{}] * self.num_envs)
+        self._ended = ended & ~resetting
+        infos |= self._infos(np.ones(self.num_envs, np.bool_), terminate_prob, ~resetting)
+        return self._frames.copy(), reward, terminated, truncated, infos
+
+    def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
+        """Return the present frame of every stream, each (H, W, 3) uint8, or None without a render mode."""
+        return tuple(frame.copy() for frame in self._frames) if self.render_mode == "rgb_array" else None
+
+    def snapshot(self, indices: Sequence[int] | None = None) -> list[Snapshot]:
+        """Return the present moment of each stream, or of the given ones."""
+        if self._state is None:
+            raise EnvError("snapshot() needs an episode; call reset() first")
+        return [
+            Snapshot(
+                state=self._state.take([i]),
+                frame=self._frames[i].copy(),
+                stream=self._streams[i],
+                elapsed=int(self._elapsed[i]),
+                ended=bool(self._ended[i]),
+                model_sha=self.model.sha,
+            )
+            for i in (range(self.num_envs) if indices is None else indices)
+        ]
+
+    def restore(self, snapshots: Sequence[Snapshot], indices: Sequence[int] | None = None) -> None:
+        """Continue each stream, or the given ones, from a snapshot; one moment given N times is a branch into N.
+
+        Raises:
+            EnvError: If the numbers differ, another model imagined a snapshot, or streams are left out before a reset.
+        """
+        rows = list(range(self.num_envs) if indices is None else indices)
+        if len(rows) != len(snapshots):
+            raise EnvError(f"restore needs one snapshot per stream: {len(rows)} streams, {len(snapshots)} snapshots")
+        for snapshot in snapshots:
+            check_snapshot(snapshot, self.model)
+        self._put(rows, WorldState.cat([snapshot.state for snapshot in snapshots]))
+        for i, snapshot in zip(rows, snapshots, strict=True):
+            self._frames[i], self._streams[i] = snapshot.frame, snapshot.stream
+            self._elapsed[i], self._ended[i] = snapshot.elapsed, snapshot.ended
+
+    def set_prompt(self, prompt: str, mask: np.ndarray | None = None) -> list[str]:
+        """Ask all streams, or those of a mask (N,) bool, for something else from the next frame on.
+
+        Returns:
+            The words that the model does not know.
+
+        Raises:
+            PromptError: If no word was understood.
+        """
+        if self._state is None:
+            raise EnvError("set_prompt() needs an episode; call reset() first")
+        mask = self._mask(mask)
+        unknown = read_prompt(self.model, prompt)
+        for i in np.flatnonzero(mask):
+            self._streams[i] = replace(self._streams[i], prompt=prompt, prompt_unknown=unknown)
+        self._state = self.model.set_prompt(self._state, [stream.prompt for stream in self._streams], mask)
+        return list(unknown)
+
+    def _imagine(self, state: WorldState, actions: Any, ignored: np.ndarray) -> tuple[WorldState, Prediction]:
+        batch = action_batch(actions, self.single_action_space, self.num_envs)  # (N, *A)
+        neutral = neutral_actions(self.single_action_space, self.num_envs)
+        batch = np.where(ignored.reshape(-1, *[1] * (batch.ndim - 1)), neutral, batch)
+        with torch_threads(self.threads):
+            return self.model.step(state, batch, sampler_steps=self.sampler_steps)
+
+    def _begin(self, mask: np.ndarray, options: Sequence[Mapping[str, Any]]) -> None:
+        rows = np.flatnonzero(mask).tolist()
+        with torch_threads(self.threads):
+            begun = begin(self.model, [self._rngs[i] for i in rows], [options[i] for i in rows])
+        self._put(rows, begun.state)
+        self._frames[rows] = begun.frames
+        self._elapsed[rows], self._ended[rows] = 0, False
+        for i, stream in zip(rows, begun.streams, strict=True):
+            self._streams[i] = stream
+
+    def _put(self, rows: Sequence[int] | np.ndarray, fresh: WorldState) -> None:
+        """Put the streams of ``fresh`` into these rows of the batch."""
+        kept = np.setdiff1d(np.arange(self.num_envs), rows)
+        if len(kept) == 0:
+            joined = fresh
+        elif self._state is None:
+            raise EnvError("without a reset every stream must be given")
+        else:
+            joined = WorldState.cat([self._state.take(kept), fresh])
+        self._state = joined.take(np.argsort(np.concatenate([kept, np.asarray(rows)])))
+
+    def _mask(self, mask: Any) -> np.ndarray:
+        if mask is None:
+            return np.ones(self.num_envs, np.bool_)
+        if (
+            not isinstance(mask, np.ndarray)
+            or mask.shape != (self.num_envs,)
+            or mask.dtype != np.bool_
+            or not mask.any()
+        ):
+            raise EnvError(f"a mask of streams is a ({self.num_envs},) bool array with at least one True; got {mask!r}")
+        return mask
+
+    def _options_per_stream(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Split options that hold a list with one entry per stream; a None entry asks for nothing."""
+        per_stream: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for name, value in options.items():
+            values = list(value) if name in _PER_STREAM and isinstance(value, list | tuple) else [value] * self.num_envs
+            if len(values) != self.num_envs:
+                raise EnvError(f"option {name!r} is one for all or a list of {self.num_envs}; got {len(values)}")
+            for i, one in enumerate(values):
+                if one is not None:
+                    per_stream[i][name] = one
+        return per_stream
+
+    def _infos(
+        self, mask: np.ndarray, terminate_prob: np.ndarray | None = None, stepped: np.ndarray | None = None
+    ) -> dict[str, Any]:
+        """Return the infos of the streams in ``mask``, batched as Gymnasium does: every key k with its mask ``_k``."""
+        infos: dict[str, Any] = {}
+        for i in np.flatnonzero(mask):
+            infos = self._add_info(infos, self._streams[i].info(), int(i))
+        if terminate_prob is not None:
+            stepped = mask if stepped is None else stepped
+            infos |= {"terminate_prob": np.where(stepped, terminate_prob, 0.0), "_terminate_prob": stepped.copy()}
+        return infos
