@@ -2,7 +2,7 @@
 
 The one idea to know: a figure over many clips is a ratio of sums, never a mean of ratios. Each function therefore gives
 one number per frame (or per clip and step), and the caller adds these up over clips before it divides. Frames are uint8 or
-float arrays (..., H, W, 3) in levels of 0 to 255; the leading axes are free, usually (clip, step).
+or float arrays (..., H, W, 3) in levels of 0 to 255; the leading axes are free, usually (clip, step).
 """
 
 from __future__ import annotations
