@@ -1,0 +1,389 @@
+"""The command line: one thin command per thing that worldsim does.
+
+Exit codes: 0 done, 1 it ran and found a fault, 2 the user's error (one or two lines on standard error), 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from worldsim._console import STDOUT, console, show_progress, show_table, write_json
+from worldsim.errors import EnvError, WorldsimError
+
+__all__ = ["app", "main", "run"]
+
+TEST_SEED = 200_000
+"""First env seed of the range kept for tests."""
+_STEPS_SHOWN = (1, 4, 8, 16, 32, 64)
+
+app = typer.Typer(name="worldsim", add_completion=False, pretty_exceptions_enable=False)
+
+Json = Annotated[
+    str | None,
+    typer.Option("--json", metavar="[FILE]", help="Write the result as JSON to FILE; '-' or nothing: standard output."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Everything random follows from it.")]
+NoSeed = Annotated[int, typer.Option("--seed", help="Taken by every command; nothing here is random.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the model runs.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Torch threads; torch's choice if not given.")]
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Directory of a rollout store.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(context: typer.Context) -> None:
+    """A video diffusion model as a world that you can act in, held against pybullet ground truth."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command(epilog="Example: worldsim doctor")
+def doctor(seed: Seed = 0, device: Device = "auto", threads: Threads = None, json_target: Json = None) -> int:
+    """Check what is installed, what works and how fast this machine is; one fix per problem."""
+    from worldsim._doctor import examine
+
+    _use_threads(threads)
+    out, findings = console(json_target), []
+    for finding in examine(device=device, seed=seed):
+        findings.append(finding)
+        out.print(f"{'ok ' if finding.is_ok else 'BAD'} {finding.name}: {finding.value}", markup=False)
+        if not finding.is_ok:
+            out.print(f"    fix: {finding.fix}", markup=False)
+    problems = [finding for finding in findings if not finding.is_ok]
+    out.print(f"{len(problems)} problem(s)" if problems else "All is well; next: worldsim demo")
+    write_json(json_target, {"problems": len(problems), "findings": [vars(finding) for finding in findings]})
+    return 1 if problems else 0
+
+
+@app.command(epilog="Example: worldsim demo -o worldsim-demo")
+def demo(
+    out_dir: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Made if missing.")] = Path(
+        "worldsim-demo"
+    ),
+    seed: Annotated[int, typer.Option("--seed", help="Episode i uses env seed SEED + i.")] = TEST_SEED,
+    threads: Threads = None,
+    json_target: Json = None,
+) -> None:
+    """Drive the bundled imagined city beside the true one: 8 episodes, figures, a report to look at."""
+    from worldsim.evaluate import demo as run_demo
+
+    _use_threads(threads)
+    out = console(json_target)
+    with show_progress(out) as progress:
+        report = run_demo(out_dir, seed=seed, progress=progress)
+    _show_report(out, report.json)
+    for name, file in (("report", "report.html"), ("contact sheet", "contact-sheet.png"), ("rollouts", "rollouts")):
+        out.print(f"{name}: {out_dir / file}")
+    out.print("What it cannot do: it invents what was never in view, and small or distant things blur and drift.")
+    write_json(json_target, report.json)
+
+
+@app.command(epilog="Example: worldsim envs")
+def envs(seed: NoSeed = 0, json_target: Json = None) -> None:
+    """List the worlds: each truth, and the dream of it with the same spaces."""
+    import gymnasium as gym
+
+    from worldsim._register import DREAMS, TRUTHS
+    from worldsim.model import load
+
+    rows = []
+    for env_id in TRUTHS:
+        env = gym.make(env_id, disable_env_checker=True)
+        rows.append({"id": env_id, "kind": "truth", "of": None, **_spaces(env.observation_space, env.action_space)})
+        env.close()
+    for env_id, (model, truth) in DREAMS.items():
+        try:
+            spaces = _spaces(*load(model).spaces())
+        except WorldsimError:
+            spaces = {"observation": f"needs the model {model}, which is not there", "action": None}
+        rows.append({"id": env_id, "kind": "dream", "of": truth, **spaces})
+    rows.append(
+        {"id": "worldsim/Dream-v0", "kind": "dream", "of": "any checkpoint", "observation": None, "action": None}
+    )
+    show_table(
+        console(json_target), ["id", "kind", "of", "observation", "action"], [list(row.values()) for row in rows]
+    )
+    write_json(json_target, rows)
+
+
+@app.command(epilog="Example: worldsim models")
+def models(seed: NoSeed = 0, json_target: Json = None) -> None:
+    """List the bundled models and how good they are."""
+    from worldsim.model import CHECKPOINTS, bundled, load
+
+    rows = []
+    for name in bundled():
+        model = load(name)
+        skill = model.metrics.get("skill", [])
+        rows.append(
+            {
+                "name": name,
+                "env": model.spec.env_id,
+                "frame": f"{model.spec.height}x{model.spec.width}",
+                "parameters": model.num_parameters,
+                "megabytes": sum(path.stat().st_size for path in (CHECKPOINTS / name).iterdir()) / 1e6,
+                "trained_minutes": model.metrics.get("trained_minutes"),
+                **{f"skill_{step}": skill[step - 1] if len(skill) >= step else None for step in (1, 8, 16)},
+                "sha": model.sha,
+            }
+        )
+    out = console(json_target)
+    if rows:
+        show_table(out, list(rows[0]), [list(row.values()) for row in rows])
+    else:
+        out.print("No model is bundled; make one with: worldsim collect, then worldsim train")
+    write_json(json_target, rows)
+
+
+@app.command(epilog="Example: worldsim collect worldsim/City-v0 -n 100 -o rollouts --workers 2")
+def collect(
+    env: Annotated[str, typer.Argument(metavar="ENV", help="Any Gymnasium id; module:Id-v0 imports the module first.")],
+    store: Annotated[Path, typer.Option("-o", "--store", metavar="STORE", help="Directory; made if missing.")],
+    episodes: Annotated[int, typer.Option("-n", "--episodes", min=1, help="Episodes; those held already count.")] = 16,
+    policy: Annotated[str, typer.Option("--policy", help="One of the env's policies.")] = "mixture",
+    seed: Annotated[int, typer.Option("--seed", help="Env seed of the first episode.")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
+    max_steps: Annotated[int | None, typer.Option("--max-steps", min=1, help="Truncate episodes here.")] = None,
+    env_kwargs: Annotated[
+        str, typer.Option("--env-kwargs", metavar="JSON", help="Arguments of the env, as a JSON object.")
+    ] = "{}",
+    json_target: Json = None,
+) -> None:
+    """Collect episodes of an env into a store; run it again to go on where it stopped."""
+    from worldsim.collect import collect as collect_into
+    from worldsim.collect import show_progress as show_collection
+
+    with show_collection() as progress:
+        held = collect_into(
+            env,
+            episodes,
+            store,
+            policy=policy,
+            seed=seed,
+            workers=workers,
+            max_steps=max_steps,
+            env_kwargs=_json_object(env_kwargs),
+            progress=progress,
+        )
+    console(json_target).print(
+        f"{store}: {len(held)} episodes, {held.num_frames:,} frames of {held.height}x{held.width}"
+    )
+    facts = {"episodes": len(held), "frames": held.num_frames, "height": held.height, "width": held.width}
+    write_json(json_target, {"store": str(store), **facts})
+
+
+@app.command(epilog="Example: worldsim inspect rollouts --sheet frames.png")
+def inspect(
+    store: StorePath,
+    sheet: Annotated[Path | None, typer.Option("--sheet", metavar="PNG", help="Also write frames to look at.")] = None,
+    seed: NoSeed = 0,
+    json_target: Json = None,
+) -> int:
+    """Show what a store holds and check its balances; exit 1 if one fails."""
+    from worldsim.store import RolloutStore
+    from worldsim.store.inspect import card_text, contact_sheet
+
+    held, out = RolloutStore.open(store), console(json_target)
+    card = held.card
+    out.print(card_text(card), markup=False)
+    if sheet is not None:
+        out.print(f"frames: {contact_sheet(held, sheet)}", markup=False)
+    write_json(json_target, card)
+    return 0 if all(check["ok"] for check in card.get("checks", ())) else 1
+
+
+@app.command(epilog="Example: worldsim verify rollouts")
+def verify(store: StorePath, seed: NoSeed = 0, json_target: Json = None) -> int:
+    """Read every byte of a store and check it against its checksums; exit 1 if something is damaged."""
+    from worldsim.store.verify import verify as verify_store
+
+    faults = [str(fault) for fault in verify_store(store)]
+    out = console(json_target)
+    for fault in faults:
+        out.print(f"fault: {fault}", markup=False)
+    out.print(f"{store}: {len(faults)} fault(s)" if faults else f"{store}: whole")
+    write_json(json_target, {"store": str(store), "faults": faults})
+    return 1 if faults else 0
+
+
+@app.command(epilog="Example: worldsim train --data rollouts --preset small -o runs/first --minutes 60")
+def train(
+    data: Annotated[Path, typer.Option("--data", metavar="STORE", help="Store to learn from.")],
+    out_dir: Annotated[Path, typer.Option("-o", "--run", metavar="RUN", help="Directory of the run; made if missing.")],
+    preset: Annotated[str, typer.Option("--preset", metavar="P", help="Size of the model.")] = "small",
+    minutes: Annotated[float | None, typer.Option("--minutes", help="Train this long.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Or this many steps.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last saved step.")] = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    json_target: Json = None,
+) -> None:
+    """Train a world model on a store; Ctrl-C saves, --resume goes on."""
+    from worldsim.train import train as train_model
+
+    if (minutes is None) == (steps is None):
+        raise WorldsimError("train needs either --minutes or --steps, for example --minutes 60")
+    result = train_model(
+        data,
+        out_dir,
+        preset=preset,
+        minutes=minutes,
+        steps=steps,
+        resume=resume,
+        seed=seed,
+        threads=threads,
+        device=device,
+    )
+    console(json_target).print(f"model: {out_dir}; next: worldsim compare --model {out_dir}")
+    write_json(json_target, {"run": str(out_dir), "metrics": getattr(result, "metrics", {})})
+
+
+@app.command(epilog="Example: worldsim compare --model city-64 --env worldsim/City-v0 -n 8 --horizon 64 -o report.html")
+def compare(
+    model: Annotated[str, typer.Option("--model", metavar="M", help="Bundled name, checkpoint or run.")] = "city-64",
+    env: Annotated[
+        str | None, typer.Option("--env", metavar="ENV", help="The truth; the model's own by default.")
+    ] = None,
+    episodes: Annotated[int, typer.Option("-n", "--episodes", min=1, help="Clips.")] = 8,
+    horizon: Annotated[int, typer.Option("--horizon", min=1, help="Steps per clip.")] = 64,
+    report_path: Annotated[Path | None, typer.Option("-o", "--report", metavar="REPORT.html")] = None,
+    sampler_steps: Annotated[
+        int | None, typer.Option("--sampler-steps", min=1, help="Denoiser calls per frame.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Clip i uses env seed SEED + i.")] = TEST_SEED,
+    device: Device = "auto",
+    threads: Threads = None,
+    json_target: Json = None,
+) -> None:
+    """Drive a model beside its truth under the same actions, and say how far apart they are."""
+    from worldsim.evaluate import compare as compare_with_truth
+    from worldsim.model import load
+    from worldsim.sim import pick_device
+
+    _use_threads(threads)
+    out = console(json_target)
+    loaded = load(model).to(pick_device(device))
+    with show_progress(out) as progress:
+        report = compare_with_truth(
+            loaded,
+            env or loaded.spec.env_id,
+            episodes=episodes,
+            horizon=horizon,
+            seed=seed,
+            sampler_steps=sampler_steps,
+            progress=progress,
+        )
+    _show_report(out, report.json)
+    if report_path is not None:
+        report.save(report_path)
+        out.print(f"report: {report_path}")
+    write_json(json_target, report.json)
+
+
+@app.command(epilog="Example: worldsim version")
+def version(seed: NoSeed = 0, json_target: Json = None) -> None:
+    """Print the version of worldsim."""
+    import worldsim
+
+    console(json_target).print(f"worldsim {worldsim.__version__}")
+    write_json(json_target, {"worldsim": worldsim.__version__})
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code."""
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return int(app(_with_json_target(arguments), prog_name="worldsim", standalone_mode=False) or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("stopped by Ctrl-C", 130)
+    except WorldsimError as error:
+        return _complain(str(error), 2)
+    except OSError as error:
+        return _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 2)
+    except Exception as error:
+        if _is_gymnasium_error(error):
+            return _complain(str(error), 2)
+        if not hasattr(error, "format_message"):  # not a usage error of typer: a fault of ours, shown whole
+            raise
+        path = getattr(getattr(error, "ctx", None), "command_path", "worldsim")
+        return _complain(f"{error.format_message()}\nsee: {path} --help", 2)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _with_json_target(arguments: Sequence[str]) -> list[str]:
+    """Give a bare ``--json``, at the end or before another option, its meaning: standard output."""
+    following = [*arguments[1:], "--"][: len(arguments)]
+    return [
+        f"--json={STDOUT}" if argument == "--json" and after.startswith("-") and after != STDOUT else argument
+        for argument, after in zip(arguments, following, strict=True)
+    ]
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"worldsim: {text}", file=sys.stderr)
+    return code
+
+
+def _show_warning(message: Any, *_: Any) -> None:
+    print(f"worldsim: warning: {message}", file=sys.stderr)
+
+
+def _is_gymnasium_error(error: Exception) -> bool:
+    from gymnasium.error import Error
+
+    return isinstance(error, Error)
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise EnvError(
+            f"--env-kwargs must be a JSON object such as '{{\"height\": 64}}'; got {text!r} ({error})"
+        ) from None
+    if not isinstance(value, dict):
+        raise EnvError(f"--env-kwargs must be a JSON object such as '{{\"height\": 64}}'; got {text!r}")
+    return value
+
+
+def _spaces(observation: Any, action: Any) -> dict[str, str]:
+    return {"observation": str(observation), "action": str(action)}
+
+
+def _show_report(out: Console, figures: Mapping[str, Any]) -> None:
+    """Print a comparison: its steps as a table, and how fast the model imagines."""
+    columns = {
+        "skill": "skill",
+        "psnr": "psnr dB",
+        "psnr_copy_last": "copy-last dB",
+        "sharpness": "sharpness",
+        "n": "n",
+    }
+    steps = [step for step in _STEPS_SHOWN if step <= figures["horizon"]]
+    rows = [[step, *(figures[key][step - 1] for key in columns)] for step in steps]
+    title = f"{figures['model']} beside {figures['env']}, {figures['episodes']} episodes"
+    show_table(out, ["step", *columns.values()], rows, title=title)
+    one, many = figures["imagined_frames_per_second"], figures["imagined_frames_per_second_batch64"]
+    speed = [f"{one:.0f} in one stream"] * (one is not None) + [f"{many:.0f} in 64"] * (many is not None)
+    if speed:
+        out.print(f"imagined frames per second: {', '.join(speed)}")
