@@ -1,0 +1,179 @@
+"""A checkpoint is a directory: config.json, model.safetensors (bfloat16), starts.npz, metrics.json. `load` needs nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from worldsim.errors import CheckpointError
+from worldsim.model.presets import ModelConfig
+from worldsim.model.spec import ModelSpec
+from worldsim.model.text import Vocabulary
+from worldsim.model.world_model import Networks, Start, WorldModel
+from worldsim.rollout import ActionDim, Caption
+
+__all__ = ["CHECKPOINTS", "bundled", "load", "new_model", "save"]
+
+FORMAT = 1
+CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
+_FILES = ("config.json", "model.safetensors", "starts.npz", "metrics.json")
+
+
+def bundled() -> list[str]:
+    """Return the names of the models that come with worldsim."""
+    return sorted(path.parent.name for path in CHECKPOINTS.glob("*/config.json"))
+
+
+def new_model(config: ModelConfig, spec: ModelSpec, *, captions: Sequence[str] = (), seed: int = 0) -> WorldModel:
+    """Return an untrained model.
+
+    Args:
+        config: Sizes; see `worldsim.model.presets`.
+        spec: The world.
+        captions: Texts whose words make the vocabulary.
+        seed: Of the weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        networks = Networks(config, spec, Vocabulary.from_texts(captions))
+    return WorldModel(networks=networks, spec=spec, config=config)
+
+
+def save(
+    path: str | Path,
+    networks: Networks,
+    *,
+    config: ModelConfig,
+    spec: ModelSpec,
+    starts: Sequence[Start],
+    card: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    meta: Mapping[str, Any],
+) -> None:
+    """Write a checkpoint; each file appears whole or not at all.
+
+    Args:
+        path: Directory, made if missing.
+        networks: Weights to store, in bfloat16.
+        config, spec: Architecture and world.
+        starts: Contexts that imagined episodes begin from by default.
+        card: Data card.
+        metrics: Figures of the training and of `compare`.
+        meta: What else config.json should say: git sha, env fingerprint, command.
+    """
+    path = Path(path)
+    path.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.to(torch.bfloat16).contiguous() for name, value in networks.state_dict().items()}
+    _write(path / "model.safetensors", safetensors.torch.save(weights))
+    arrays = {
+        "frames": np.stack([start.frames for start in starts]),
+        "actions": np.stack([start.actions for start in starts]),
+        "caption_en": np.array([start.caption.en for start in starts]),
+        "caption_zh": np.array([start.caption.zh for start in starts]),
+    }
+    temporary = path / "starts.partial.npz"
+    np.savez_compressed(temporary, **arrays)
+    os.replace(temporary, path / "starts.npz")
+    _write(path / "metrics.json", _json(metrics))
+    versions = {name: metadata.version(name) for name in ("torch", "numpy", "gymnasium", "worldsim-sdk")}
+    whole = {
+        "format": FORMAT,
+        "config": asdict(config),
+        "spec": asdict(spec),
+        "vocabulary": networks.text.vocabulary.tokens,
+        "card": card,
+        "versions": versions,
+        **meta,
+    }
+    _write(path / "config.json", _json(whole))
+
+
+def load(name_or_path: str | Path) -> WorldModel:
+    """Return a model by the name of a bundled one, or from a checkpoint's or a run's directory.
+
+    Raises:
+        CheckpointError: If there is none, or it is damaged.
+    """
+    path = CHECKPOINTS / str(name_or_path)
+    if not (path / "config.json").is_file():
+        path = Path(name_or_path)
+    if not (path / "config.json").is_file() and (path / "checkpoint" / "config.json").is_file():
+        path = path / "checkpoint"
+    if not (path / "config.json").is_file():
+        known = ", ".join(bundled()) or "none"
+        raise CheckpointError(
+            f"no model {str(name_or_path)!r}; give a directory with a config.json or a bundled name ({known})"
+        )
+    missing = [name for name in _FILES if not (path / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{path} is not a whole checkpoint: {', '.join(missing)} missing; copy the directory again"
+        )
+    try:
+        whole = json.loads((path / "config.json").read_text())
+        if whole["format"] != FORMAT:
+            raise CheckpointError(
+                f"{path} has checkpoint format {whole['format']}, this worldsim reads {FORMAT}; retrain or upgrade"
+            )
+        config, spec = ModelConfig(**whole["config"]), _spec(whole["spec"])
+        vocabulary = Vocabulary(whole["vocabulary"])
+        metrics = json.loads((path / "metrics.json").read_text())
+        data = (path / "model.safetensors").read_bytes()
+        weights = safetensors.torch.load(data)
+        with np.load(path / "starts.npz", allow_pickle=False) as arrays:
+            starts = tuple(
+                Start(frames=frames, actions=actions, caption=Caption(0, str(en), str(zh)))
+                for frames, actions, en, zh in zip(
+                    arrays["frames"], arrays["actions"], arrays["caption_en"], arrays["caption_zh"], strict=True
+                )
+            )
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever a damaged file makes its reader say
+        raise CheckpointError(f"{path} is damaged ({type(error).__name__}: {error}); copy or train it again") from None
+    networks = Networks(config, spec, vocabulary)
+    expected = {name: tuple(value.shape) for name, value in networks.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if expected != found:
+        name = next(n for n in sorted({*expected, *found}) if expected.get(n) != found.get(n))
+        raise CheckpointError(
+            f"{path}: config.json and model.safetensors do not fit: {name} should be {expected.get(name)}, is {found.get(name)}"
+        )
+    networks.load_state_dict({name: value.float() for name, value in weights.items()})
+    meta = {key: value for key, value in whole.items() if key not in {"config", "spec", "vocabulary", "card"}}
+    return WorldModel(
+        networks=networks,
+        spec=spec,
+        config=config,
+        starts=starts,
+        name=path.name if path.name != "checkpoint" else path.parent.name,
+        sha=hashlib.sha256(data).hexdigest()[:12],
+        card=whole["card"],
+        metrics=metrics,
+        meta=meta,
+    )
+
+
+def _spec(values: dict[str, Any]) -> ModelSpec:
+    dims = tuple(ActionDim(**dim) for dim in values.pop("action_spec"))
+    return ModelSpec(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}, action_spec=dims)
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)

@@ -1,0 +1,53 @@
+"""From noise to a frame: the list of noise levels, and what walks it."""
+
+from __future__ import annotations
+
+import torch
+
+from worldsim.model.denoiser import Denoised, Denoiser
+
+__all__ = ["sample_frame", "schedule"]
+
+_SHIFT = 3.0
+
+
+def schedule(num_steps: int) -> list[float]:
+    """Return the noise levels at which the denoiser is called, from 0 (pure noise) upwards.
+
+    They are shifted towards the data, where the noisy frame says more than the frames before it.
+    """
+    levels = [k / num_steps for k in range(num_steps)]
+    return [_SHIFT * u / (1 + (_SHIFT - 1) * u) for u in levels]
+
+
+def sample_frame(
+    denoiser: Denoiser,
+    noise: torch.Tensor | None,
+    *,
+    num_steps: int,
+    previous: torch.Tensor,
+    action: torch.Tensor,
+    age: torch.Tensor,
+    text: torch.Tensor,
+    cache: torch.Tensor | None,
+) -> Denoised:
+    """Return the next frame of each stream by Euler steps of the rectified flow dz/dtau = (frame - z) / (1 - tau).
+
+    Args:
+        denoiser: Predicts the clean frame.
+        noise: (B, 1, 3, H, W) standard normal; may be None for a single step, which starts where the noise says nothing.
+        num_steps: Denoiser calls.
+        previous, action, age, text, cache: As in `Denoiser.forward`, for one frame.
+    """
+    levels = schedule(num_steps)
+    z = noise
+    out = None
+    for k, level in enumerate(levels):
+        tau = torch.full(action.shape[:2], level, device=action.device)
+        out = denoiser(None if k == 0 else z, tau, previous, action, age, text, cache)
+        if k + 1 < num_steps:
+            if z is None:
+                raise ValueError(f"{num_steps} sampler steps need noise")
+            z = z + (levels[k + 1] - level) / (1 - level) * (out.frame.clamp(-1, 1) - z)
+    assert out is not None
+    return out

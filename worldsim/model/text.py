@@ -1,0 +1,147 @@
+"""The built-in text encoder for English and Chinese: a vocabulary of the words that training showed, averaged and mixed.
+
+It knows what it does not know: words outside the vocabulary are reported, never guessed. English is split into words, Chinese into
+single characters and pairs of neighbours, so that no segmenter is needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import nn
+
+from worldsim.errors import PromptError
+
+__all__ = ["MAX_PROMPT_CHARS", "TextEncoder", "Vocabulary", "split_words"]
+
+MAX_PROMPT_CHARS = 2000
+_MAX_TOKENS = 48
+_PIECE = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+|[㐀-鿿]+", re.IGNORECASE)
+_FILLER = frozenset(
+    "a an and are as at be by can could day drive driving for from i in into is it its let make me my now of on or our please show some "
+    "that the then there this through to turn want we with would you your".split()
+) - {"day"}
+_FILLER_ZH = frozenset("的了在是和与着过把被让请我你他她它们这那一个上下里中有很也就都要")
+
+
+def split_words(text: str) -> list[str]:
+    """Return the pieces of a text in order: English words in lower case, runs of Chinese characters."""
+    return [piece.lower() for piece in _PIECE.findall(text)]
+
+
+def _tokens_of(piece: str) -> list[str]:
+    if piece[0].isascii():
+        return [piece]
+    return [*piece, *(piece[i : i + 2] for i in range(len(piece) - 1))]
+
+
+class Vocabulary:
+    """The tokens that training captions held.
+
+    Args:
+        tokens: Known tokens; their order is their index.
+    """
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        self.tokens = tuple(tokens)
+        self._index = {token: i + 1 for i, token in enumerate(self.tokens)}  # 0 pads
+
+    def __len__(self) -> int:
+        """Return the number of tokens."""
+        return len(self.tokens)
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str]) -> Vocabulary:
+        """Return the vocabulary of some captions."""
+        found = {token for text in texts for piece in split_words(text) for token in _tokens_of(piece)}
+        return cls(sorted(found))
+
+    def encode(self, text: str | None) -> list[int]:
+        """Return the indices of the known tokens of a text; empty for None."""
+        if not text:
+            return []
+        tokens = (token for piece in split_words(text) for token in _tokens_of(piece))
+        return [self._index[token] for token in tokens if token in self._index][:_MAX_TOKENS]
+
+    def understand(self, prompt: str) -> tuple[list[str], list[str]]:
+        """Return the known and the unknown words of a prompt, without filler words.
+
+        Raises:
+            PromptError: If the prompt is not text, is longer than MAX_PROMPT_CHARS, or holds no known word.
+        """
+        if not isinstance(prompt, str):
+            raise PromptError(f"a prompt must be a text in English or Chinese; got {type(prompt).__name__}")
+        if len(prompt) > MAX_PROMPT_CHARS:
+            raise PromptError(f"a prompt may have {MAX_PROMPT_CHARS} characters; got {len(prompt)}; shorten it")
+        known: list[str] = []
+        unknown: list[str] = []
+        for piece in split_words(prompt):
+            if piece[0].isascii():
+                if piece in self._index:
+                    known.append(piece)
+                elif piece not in _FILLER:
+                    unknown.append(piece)
+            else:
+                self._understand_chinese(piece, known, unknown)
+        if not [word for word in known if word not in _FILLER and word not in _FILLER_ZH]:
+            raise PromptError(
+                f"no word of the prompt {prompt[:80]!r} was understood; known are words such as {self.examples()}"
+            )
+        return known, unknown
+
+    def _understand_chinese(self, run: str, known: list[str], unknown: list[str]) -> None:
+        covered = [False] * len(run)
+        for i in range(len(run) - 1):
+            if run[i : i + 2] in self._index:
+                covered[i] = covered[i + 1] = True
+        start = 0
+        for end in range(1, len(run) + 1):
+            if end == len(run) or covered[end] != covered[start]:
+                part = run[start:end]
+                if covered[start]:
+                    known.append(part)
+                elif len(part) == 1 and part in self._index:
+                    known.append(part)
+                elif not set(part) <= _FILLER_ZH:
+                    unknown.append(part)
+                start = end
+
+    def examples(self) -> str:
+        """Return a few known words, for messages."""
+        english = [token for token in self.tokens if token[0].isascii() and len(token) > 3 and token not in _FILLER]
+        chinese = [token for token in self.tokens if not token[0].isascii() and len(token) == 2]
+        step_en, step_zh = max(1, len(english) // 5), max(1, len(chinese) // 3)
+        return ", ".join([*english[::step_en][:5], *chinese[::step_zh][:3]])
+
+
+class TextEncoder(nn.Module):
+    """Average the embeddings of known words and mix them; no known word gives zeros, which is "no prompt".
+
+    Args:
+        vocabulary: Known words.
+        dim: Width of the result.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, dim: int) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.dim = dim
+        self.embed = nn.Embedding(len(vocabulary) + 1, dim, padding_idx=0)
+        self.mix = nn.Sequential(nn.Linear(dim, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, dim))
+
+    def indices(self, texts: Sequence[str | None]) -> torch.Tensor:
+        """Return (len(texts), tokens) int64 token indices, padded with 0."""
+        rows = [self.vocabulary.encode(text) for text in texts]
+        table = torch.zeros(len(rows), max([1, *map(len, rows)]), dtype=torch.long)
+        for i, row in enumerate(rows):
+            table[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+        return table
+
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return (..., dim) for (..., tokens) indices."""
+        present = (indices > 0).unsqueeze(-1)
+        count = present.sum(dim=-2)
+        mean = (self.embed(indices) * present).sum(dim=-2) / count.clamp_min(1)
+        return self.mix(mean) * (count > 0)

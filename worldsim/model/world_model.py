@@ -1,0 +1,329 @@
+"""The world model: a denoiser, a sampler, heads, and an explicit state. ``step(state, action) -> (state, prediction)``.
+
+A `WorldState` is a value: keep it, copy it, branch it, store it. Nothing that a step depends on lives anywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+
+from worldsim.errors import ActionError, CheckpointError, EnvError
+from worldsim.model.denoiser import MAX_AGE, Denoiser
+from worldsim.model.noise import keyed_noise
+from worldsim.model.presets import ModelConfig
+from worldsim.model.sampler import sample_frame
+from worldsim.model.spec import ModelSpec, encode_actions
+from worldsim.model.text import TextEncoder, Vocabulary
+from worldsim.rollout import Caption
+
+__all__ = ["Networks", "Prediction", "Start", "WorldModel", "WorldState", "from_pixels", "to_pixels"]
+
+
+def from_pixels(frames: torch.Tensor) -> torch.Tensor:
+    """Return (..., 3, H, W) float32 in [-1, 1] for (..., H, W, 3) uint8."""
+    return frames.movedim(-1, -3).to(torch.float32) / 127.5 - 1
+
+
+def to_pixels(frames: torch.Tensor) -> torch.Tensor:
+    """Return (..., H, W, 3) uint8 for (..., 3, H, W) in [-1, 1]; values outside are clamped."""
+    return ((frames.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(-3, -1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldState:
+    """Everything that the next step of N streams depends on."""
+
+    cache: torch.Tensor
+    """(N, L, 2, patches, heads, P, D / heads) keys and values of the last P frames."""
+    frames: torch.Tensor
+    """(N, 2, H, W, 3) uint8, the last frame and the one before it."""
+    text: torch.Tensor
+    """(N, text_dim) encoded prompt; zeros for none."""
+    age: torch.Tensor
+    """(N,) int64 own predictions in a row, at most MAX_AGE."""
+    step_count: torch.Tensor
+    """(N,) int64 env steps since the start."""
+    seeds: torch.Tensor
+    """(N,) int64 noise seed."""
+
+    @property
+    def num_streams(self) -> int:
+        """Number of streams N."""
+        return len(self.seeds)
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> WorldState:
+        """Return the state of some streams, in the given order; a stream may be taken twice."""
+        rows = torch.as_tensor(np.asarray(indices, dtype=np.int64))
+        return WorldState(
+            **{f.name: getattr(self, f.name)[rows.to(getattr(self, f.name).device)] for f in fields(self)}
+        )
+
+    @staticmethod
+    def cat(states: Sequence[WorldState]) -> WorldState:
+        """Return one state with the streams of all given ones."""
+        return WorldState(**{f.name: torch.cat([getattr(s, f.name) for s in states]) for f in fields(WorldState)})
+
+    def to_bytes(self) -> bytes:
+        """Return the state as safetensors bytes."""
+        return safetensors.torch.save({f.name: getattr(self, f.name).contiguous() for f in fields(self)})
+
+    @staticmethod
+    def from_bytes(data: bytes) -> WorldState:
+        """Return the state that `to_bytes` wrote.
+
+        Raises:
+            CheckpointError: If the bytes are not a whole state.
+        """
+        try:
+            return WorldState(**safetensors.torch.load(data))
+        except Exception as error:
+            raise CheckpointError(f"these {len(data)} bytes are not a saved WorldState: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What one imagined step gives for each of N streams."""
+
+    frames: np.ndarray
+    """(N, H, W, 3) uint8."""
+    reward: np.ndarray
+    """(N,) float32."""
+    terminate_prob: np.ndarray
+    """(N,) float32 in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A context from which an imagined episode begins."""
+
+    frames: np.ndarray
+    """(C, H, W, 3) uint8."""
+    actions: np.ndarray
+    """(C - 1, ...) in the units of the action space."""
+    caption: Caption
+
+
+class Networks(nn.Module):
+    """All that is trained: the denoiser with its heads, and the text encoder."""
+
+    def __init__(self, config: ModelConfig, spec: ModelSpec, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.denoiser = Denoiser(config, height=spec.height, width=spec.width, action_dim=spec.action_dim)
+        self.text = TextEncoder(vocabulary, config.text_dim)
+
+
+@dataclass(kw_only=True)
+class WorldModel:
+    """A world that a model imagines.
+
+    The frame, reward and end of a step follow from the state and the action alone; see `encode` and `step`.
+    """
+
+    networks: Networks
+    spec: ModelSpec
+    config: ModelConfig
+    starts: Sequence[Start] = ()
+    name: str = "untrained"
+    sha: str = ""
+    """First 12 hex digits of the sha256 of the weights file."""
+    card: Mapping[str, Any] = field(default_factory=dict)
+    """Data card: what it was trained on."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """The rest of config.json: git sha, versions, env fingerprint."""
+
+    def __post_init__(self) -> None:
+        self.networks.eval().requires_grad_(False)
+        # Weights are shipped in bfloat16; holding them so spares autocast a copy at every call.
+        for module in self.networks.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.to(torch.bfloat16)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.networks.denoiser.position.device
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trained values, text encoder included."""
+        return sum(p.numel() for p in self.networks.parameters())
+
+    def to(self, device: str | torch.device) -> WorldModel:
+        """Move the weights and return the model."""
+        self.networks.to(device)
+        return self
+
+    def spaces(self) -> tuple[gym.spaces.Box, gym.Space]:
+        """Return the observation and action space of the world."""
+        return self.spec.spaces()
+
+    def understand(self, prompt: str) -> tuple[list[str], list[str]]:
+        """Return the known and the unknown words of a prompt.
+
+        Raises:
+            PromptError: If no word is known.
+        """
+        return self.networks.text.vocabulary.understand(prompt)
+
+    def nearest_start(self, prompt: str) -> int:
+        """Return the index of the start whose caption shares most words with a prompt (rare words count more)."""
+        vocabulary = self.networks.text.vocabulary
+        captions = [
+            set(vocabulary.encode(start.caption.en)) | set(vocabulary.encode(start.caption.zh)) for start in self.starts
+        ]
+        wanted = set(vocabulary.encode(prompt))
+        weight = {token: np.log((1 + len(captions)) / (1 + sum(token in c for c in captions))) for token in wanted}
+        return int(np.argmax([sum(weight[token] for token in wanted & caption) for caption in captions]))
+
+    @torch.inference_mode()
+    def encode(
+        self,
+        frames: np.ndarray,
+        actions: np.ndarray,
+        *,
+        prompts: Sequence[str | None],
+        seeds: Sequence[int] | np.ndarray,
+        num_frames: Sequence[int] | np.ndarray | None = None,
+    ) -> WorldState:
+        """Return the state after a context of known frames.
+
+        Args:
+            frames: (N, C, H, W, 3) uint8; the last ``num_context`` are used, and if there are fewer the first is repeated and
+                marked as padding.
+            actions: (N, C - 1, ...) in the units of the action space.
+            prompts: Text or None per stream.
+            seeds: Noise seed per stream.
+            num_frames: (N,) how many of the last frames are real; all of them if None.
+
+        Raises:
+            EnvError: If the frames have another size or type.
+            ActionError: If an action is not in the space.
+        """
+        frames = np.asarray(frames)
+        size = (self.spec.height, self.spec.width, 3)
+        if frames.ndim != 5 or frames.shape[2:] != size or frames.dtype != np.uint8 or frames.shape[1] < 1:
+            raise EnvError(
+                f"{self.name} starts from (N, C, {size[0]}, {size[1]}, 3) uint8 frames; got {frames.shape} {frames.dtype}"
+            )
+        batch, num_given = frames.shape[:2]
+        real = np.full(batch, num_given) if num_frames is None else np.asarray(num_frames)
+        if (real < 1).any() or (real > num_given).any():
+            raise EnvError(f"num_frames must lie in 1 to {num_given}; got {real}")
+        if np.shape(actions)[:2] != (batch, num_given - 1):
+            raise ActionError(
+                f"{num_given} frames need ({batch}, {num_given - 1}, ...) actions; got shape {np.shape(actions)}"
+            )
+        encoded = encode_actions(self.spec, actions, batch_ndim=2)  # (N, C - 1, A)
+
+        window = self.config.num_context
+        frames, encoded = frames[:, -window:], encoded[:, -(window - 1) :]
+        missing = window - frames.shape[1]
+        if missing:
+            frames = np.concatenate([np.repeat(frames[:, :1], missing, axis=1), frames], axis=1)
+            encoded = np.concatenate([np.zeros((batch, missing, encoded.shape[2]), np.float32), encoded], axis=1)
+        num_padding = np.maximum(window - real, 0)  # (N,)
+        for i, padding in enumerate(num_padding):
+            frames[i, :padding] = frames[i, padding]
+            encoded[i, :padding] = 0
+        padded = np.arange(1, window)[None] <= num_padding[:, None]  # (N, P)
+
+        pixels = from_pixels(torch.from_numpy(frames.copy()).to(self.device))  # (N, W, 3, H, W)
+        before = torch.cat([pixels[:, :1], pixels[:, : window - 2]], dim=1)
+        text = self._encode_text(prompts)
+        with self._precision():
+            out = self.networks.denoiser(
+                None,
+                torch.zeros(batch, window - 1, device=self.device),
+                torch.stack([pixels[:, :-1], before], dim=2),
+                torch.from_numpy(encoded).to(self.device),
+                torch.from_numpy(np.where(padded, MAX_AGE + 1, 0)).to(self.device),
+                text[:, None].expand(-1, window - 1, -1),
+            )
+        return WorldState(
+            cache=out.cache.to(torch.bfloat16),
+            frames=torch.from_numpy(frames[:, [-1, -2]].copy()).to(self.device),
+            text=text,
+            age=torch.zeros(batch, dtype=torch.long),
+            step_count=torch.zeros(batch, dtype=torch.long),
+            seeds=torch.as_tensor(np.asarray(seeds, dtype=np.int64)),
+        )
+
+    @torch.inference_mode()
+    def step(
+        self, state: WorldState, actions: np.ndarray, *, sampler_steps: int | None = None
+    ) -> tuple[WorldState, Prediction]:
+        """Imagine one step of every stream.
+
+        Args:
+            state: N streams; it is not changed.
+            actions: (N, ...) in the units of the action space.
+            sampler_steps: Denoiser calls for the frame; the checkpoint's default if None.
+
+        Raises:
+            ActionError: If an action is not in the space.
+        """
+        num_steps = self.config.sampler_steps if sampler_steps is None else sampler_steps
+        if num_steps < 1:
+            raise EnvError(f"sampler_steps must be at least 1; got {num_steps}")
+        if len(actions) != state.num_streams:
+            raise ActionError(f"{state.num_streams} streams need as many actions; got {len(actions)}")
+        encoded = torch.from_numpy(encode_actions(self.spec, actions)).to(self.device)  # (N, A)
+        noise = None
+        if num_steps > 1:
+            shape = (1, 3, self.spec.height, self.spec.width)
+            noise = keyed_noise(state.seeds.numpy(), state.step_count.numpy(), 0, shape).to(self.device)
+        with self._precision():
+            out = sample_frame(
+                self.networks.denoiser,
+                noise,
+                num_steps=num_steps,
+                previous=from_pixels(state.frames)[:, None],
+                action=encoded[:, None],
+                age=state.age[:, None].to(self.device),
+                text=state.text[:, None],
+                cache=state.cache,
+            )
+        frames = to_pixels(out.frame[:, 0])  # (N, H, W, 3)
+        new_state = replace(
+            state,
+            cache=out.cache.to(torch.bfloat16),
+            frames=torch.stack([frames, state.frames[:, 0]], dim=1),
+            age=(state.age + 1).clamp_max(MAX_AGE),
+            step_count=state.step_count + 1,
+        )
+        return new_state, Prediction(
+            frames=frames.cpu().numpy(),
+            reward=out.reward[:, 0].float().cpu().numpy(),
+            terminate_prob=out.terminate[:, 0].float().sigmoid().cpu().numpy(),
+        )
+
+    @torch.inference_mode()
+    def set_prompt(
+        self, state: WorldState, prompts: Sequence[str | None], mask: Sequence[bool] | np.ndarray | None = None
+    ) -> WorldState:
+        """Return the state with new prompts, from the next step on.
+
+        Args:
+            state: N streams.
+            prompts: Text or None per stream.
+            mask: (N,) which streams change; all if None.
+        """
+        chosen = torch.ones(state.num_streams, dtype=torch.bool) if mask is None else torch.as_tensor(np.asarray(mask))
+        text = torch.where(chosen[:, None].to(self.device), self._encode_text(prompts), state.text)
+        return replace(state, text=text)
+
+    def _encode_text(self, prompts: Sequence[str | None]) -> torch.Tensor:
+        with self._precision():
+            return self.networks.text(self.networks.text.indices(prompts).to(self.device)).float()
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16)

@@ -1,0 +1,112 @@
+"""What the networks are trained for: clean frames from noisy ones, reward and end of each step.
+
+Rectified flow in clean-frame prediction: noisy = tau * frame + (1 - tau) * noise, one tau per frame, squared error between the predicted
+and the true frame. Most frames have tau = 0, the level at which a step begins: what is predicted there decides a rollout, and all that
+follows refines it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from worldsim.model.denoiser import Denoised
+from worldsim.model.world_model import Networks, from_pixels
+from worldsim.train.data import Batch
+
+__all__ = ["Inputs", "Losses", "losses", "make_inputs"]
+
+_SHARE_PURE = 0.6  # frames at tau = 0
+_TAU_MEAN, _TAU_STD = 1.0, 1.2  # of the logit of the other frames' tau
+_TEXT_DROP = 0.1  # share of windows without a prompt, for guidance
+_WEIGHT_REWARD, _WEIGHT_TERMINATE = 0.05, 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Everything the loss of one batch depends on."""
+
+    target: torch.Tensor
+    """(B, T, 3, H, W) true frames in [-1, 1]."""
+    noisy: torch.Tensor
+    """(B, T, 3, H, W)."""
+    tau: torch.Tensor
+    """(B, T)."""
+    previous: torch.Tensor
+    """(B, T, 2, 3, H, W) the frame before and the one before that."""
+    action: torch.Tensor
+    """(B, T, A)."""
+    age: torch.Tensor
+    """(B, T) int64."""
+    tokens: torch.Tensor
+    """(B, T, words) int64."""
+    reward: torch.Tensor
+    """(B, T)."""
+    terminated: torch.Tensor
+    """(B, T)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """Scalars of one batch."""
+
+    total: torch.Tensor
+    frame: torch.Tensor
+    """Mean squared error at tau = 0, frames in [-1, 1]."""
+    refine: torch.Tensor
+    """The same at the other noise levels."""
+    reward: torch.Tensor
+    terminate: torch.Tensor
+
+
+def make_inputs(batch: Batch, tokens: torch.Tensor, generator: torch.Generator, *, pure: bool = False) -> Inputs:
+    """Return the inputs of a batch: noise, noise levels, and true frames as context.
+
+    Args:
+        batch: Windows.
+        tokens: (B, T, words) tokens of the captions.
+        generator: Draws the noise.
+        pure: Whether every tau is 0 and no prompt is dropped, as in an evaluation.
+    """
+    pixels = from_pixels(batch.frames)  # (B, T + 1, 3, H, W)
+    target = pixels[:, 1:]
+    before = torch.cat([pixels[:, :1], pixels[:, :-2]], dim=1)
+    shape = target.shape[:2]
+    tau = torch.sigmoid(_TAU_MEAN + _TAU_STD * torch.randn(shape, generator=generator))
+    tau = tau * (torch.rand(shape, generator=generator) >= (1.0 if pure else _SHARE_PURE))
+    noise = torch.randn(target.shape, generator=generator)
+    level = tau[:, :, None, None, None]
+    keep = torch.rand((shape[0], 1, 1), generator=generator) >= (0.0 if pure else _TEXT_DROP)
+    return Inputs(
+        target=target,
+        noisy=level * target + (1 - level) * noise,
+        tau=tau,
+        previous=torch.stack([pixels[:, :-1], before], dim=2),
+        action=batch.action,
+        age=torch.zeros(shape, dtype=torch.long),
+        tokens=tokens * keep,
+        reward=batch.reward,
+        terminated=batch.terminated,
+    )
+
+
+def losses(networks: Networks, inputs: Inputs) -> Losses:
+    """Return the loss of one batch and its parts."""
+    out: Denoised = networks.denoiser(
+        inputs.noisy, inputs.tau, inputs.previous, inputs.action, inputs.age, networks.text(inputs.tokens)
+    )
+    error = (out.frame - inputs.target).square().mean(dim=(2, 3, 4))  # (B, T)
+    pure = (inputs.tau == 0).float()
+    reward = F.smooth_l1_loss(out.reward, inputs.reward, beta=0.1)
+    terminate = F.binary_cross_entropy_with_logits(out.terminate, inputs.terminated)
+    scale = 1.0 / networks.denoiser.config.residual_std**2
+    total = scale * error.mean() + _WEIGHT_REWARD * reward + _WEIGHT_TERMINATE * terminate
+    return Losses(
+        total=total,
+        frame=(error * pure).sum().detach() / pure.sum().clamp_min(1),
+        refine=(error * (1 - pure)).sum().detach() / (1 - pure).sum().clamp_min(1),
+        reward=reward.detach(),
+        terminate=terminate.detach(),
+    )
