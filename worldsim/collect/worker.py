@@ -169,7 +169,10 @@ def _check_size(env_id: str, size: Sequence[int]) -> None:
 
 
 def _rendered(env: gym.Env) -> np.ndarray:
-    frame = env.render()
+    try:
+        frame = env.render()
+    except gym.error.Error as error:
+        raise EnvError(f"{env.spec.id if env.spec else env} cannot render: {error}") from None
     if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[-1] != 3:
         raise EnvError(f"render must return (H, W, 3) uint8; got {type(frame).__name__}")
     return frame

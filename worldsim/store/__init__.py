@@ -1,6 +1,8 @@
 """Rollouts on disk: immutable zarr v3 segments, a numbered commit log, and a reader fast enough for training."""
 
 from worldsim.store.format import EpisodeInfo, Fault
+from worldsim.store.inspect import card_text, contact_sheet
 from worldsim.store.store import RolloutStore, SegmentWriter
+from worldsim.store.verify import verify
 
-__all__ = ["EpisodeInfo", "Fault", "RolloutStore", "SegmentWriter"]
+__all__ = ["EpisodeInfo", "Fault", "RolloutStore", "SegmentWriter", "card_text", "contact_sheet", "verify"]

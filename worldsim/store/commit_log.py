@@ -13,12 +13,17 @@ from pathlib import Path
 from worldsim.errors import StoreError
 from worldsim.store.format import LOG, Commit, create_file
 
-__all__ = ["append_commit", "commit_path", "newest_version", "read_commits"]
+__all__ = ["append_commit", "commit_path", "committed_numbers", "newest_version", "read_commits"]
 
 
 def commit_path(root: Path, number: int) -> Path:
     """Return where commit ``number`` lies; zero-padded, so that names sort as numbers do."""
     return root / LOG / f"{number:020d}.json"
+
+
+def committed_numbers(root: Path) -> list[int]:
+    """Return the numbers of the commits that are there, in order."""
+    return sorted(int(path.stem) for path in (root / LOG).glob("[0-9]*.json"))
 
 
 def newest_version(root: Path) -> int:
@@ -27,7 +32,7 @@ def newest_version(root: Path) -> int:
     Raises:
         StoreError: If a commit before it is missing.
     """
-    numbers = sorted(int(path.stem) for path in (root / LOG).glob("[0-9]*.json"))
+    numbers = committed_numbers(root)
     for expected, number in enumerate(numbers, start=1):
         if number != expected:
             raise StoreError(f"commit {expected} of {root} is missing ({commit_path(root, expected)}); restore it")

@@ -37,6 +37,7 @@ __all__ = [
     "ObjectRecord",
     "Schema",
     "array_metadata",
+    "check_store",
     "crc32c",
     "create_file",
     "sync_directory",
@@ -242,6 +243,24 @@ def array_metadata(name: str, num_rows: int, chunk_rows: int, row_shape: tuple[i
 def crc32c(data: bytes) -> int:
     """Return the CRC-32C (Castagnoli) of some bytes."""
     return google_crc32c.value(data)
+
+
+def check_store(root: Path) -> None:
+    """Check that a directory is a store of this format.
+
+    Raises:
+        StoreError: If it is not.
+    """
+    try:
+        version = json.loads((root / STORE_FILE).read_bytes())["worldsim_store"]
+    except OSError:
+        raise StoreError(
+            f"{root} is not a rollout store: it has no {STORE_FILE}; make one with worldsim collect"
+        ) from None
+    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError):
+        raise StoreError(f"{root / STORE_FILE} is damaged; restore it from a copy of the store") from None
+    if version != FORMAT:
+        raise StoreError(f"{root} has store format {version}; this worldsim reads format {FORMAT}: upgrade worldsim")
 
 
 def create_file(path: Path, data: bytes) -> bool:

@@ -31,15 +31,22 @@ class RowReader(Protocol):
         ...
 
 
-def open_rows(folder: Path) -> RowReader:
+def open_rows(folder: Path, checksum: int | None = None) -> RowReader:
     """Open the array in a folder.
+
+    Args:
+        folder: Where its ``zarr.json`` is.
+        checksum: CRC-32C that ``zarr.json`` must have.
 
     Raises:
         StoreError: If it is missing or damaged.
     """
     path = folder / "zarr.json"
     try:
-        metadata = json.loads(path.read_bytes())
+        data = path.read_bytes()
+        if checksum is not None and crc32c(data) != checksum:
+            raise StoreError(f"{path} is damaged: its checksum does not match; restore it from a copy")
+        metadata = json.loads(data)
         codecs = metadata["codecs"]
     except FileNotFoundError:
         raise StoreError(f"{path} is missing; restore it from a copy of the store") from None

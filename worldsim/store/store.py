@@ -19,6 +19,7 @@ import numpy as np
 
 from worldsim.errors import StoreError
 from worldsim.rollout import STATE_DIM, ActionDim, Caption, Rollout
+from worldsim.store.card import data_card
 from worldsim.store.commit_log import append_commit, newest_version, read_commits
 from worldsim.store.format import (
     FORMAT,
@@ -28,12 +29,16 @@ from worldsim.store.format import (
     Commit,
     EpisodeInfo,
     Fault,
+    ObjectRecord,
     Schema,
+    check_store,
     crc32c,
     create_file,
 )
+from worldsim.store.gc import GRACE_S, collect_garbage
 from worldsim.store.reader import RowReader, open_rows
 from worldsim.store.segment import SegmentFiles, schema_of
+from worldsim.store.verify import verify
 
 __all__ = ["RolloutStore", "SegmentWriter"]
 
@@ -47,9 +52,11 @@ class RolloutStore:
         self.path = Path(path)
         self._commits: list[Commit] = []
         self._episodes: list[_Entry] = []
+        self._objects: dict[str, Mapping[str, ObjectRecord]] = {}
         self._arrays: OrderedDict[tuple[str, str], RowReader] = OrderedDict()
         self._columns: dict[tuple[str, str], np.ndarray] = {}
-        _check_store(self.path)
+        self._card: dict[str, Any] | None = None
+        check_store(self.path)
         newest = newest_version(self.path)
         if version is not None and not 0 <= version <= newest:
             raise StoreError(f"{self.path} has versions 0 to {newest}; got {version}")
@@ -150,9 +157,7 @@ class RolloutStore:
         self.read_into(episode, 0, obs)
         state = None
         if info.bodies:
-            reader = self._array(entry.segment, "state")
-            rows = np.empty((num_steps + 1, reader.shape[1], STATE_DIM), np.float32)  # (T + 1, K, 13)
-            reader.read(entry.row, rows)
+            rows = self._state(entry)
             state = {body: rows[:, i].copy() for i, body in enumerate(info.bodies)}
         return Rollout(
             obs=obs,
@@ -231,6 +236,22 @@ class RolloutStore:
             raise StoreError(f"out must be (n, {self.height}, {self.width}, 3) uint8; got {out.shape} {out.dtype}")
         self._array(entry.segment, "obs").read(entry.row + t, out)
 
+    def actions(self, episode: int) -> np.ndarray:
+        """Return the actions of an episode, (T, ...)."""
+        entry = self._entry(episode)
+        return self._steps(entry, "action", 0, entry.info.length)
+
+    def body(self, episode: int, name: str) -> np.ndarray:
+        """Return the state of one body over an episode, (T + 1, 13) float32; see ``worldsim.rollout.STATE_DIM``.
+
+        Raises:
+            StoreError: If the episode has no such body.
+        """
+        bodies = self.info(episode).bodies or ()
+        if name not in bodies:
+            raise StoreError(f"episode {episode} has the bodies {', '.join(bodies) or 'none'}; got {name!r}")
+        return self._state(self._entry(episode))[:, bodies.index(name)].copy()
+
     def append(self, rollouts: Sequence[Rollout], *, run_id: str = "", keys: Sequence[str] | None = None) -> int:
         """Add rollouts as one segment and one commit; they become visible together.
 
@@ -268,17 +289,27 @@ class RolloutStore:
         self._read_up_to(newest_version(self.path))
 
     def verify(self) -> list[Fault]:
-        """Check every file and every chunk of the newest version; see ``worldsim.store.verify``."""
-        from worldsim.store.verify import verify
-
+        """Check every commit, file and chunk of the newest version; returns what is wrong."""
         return verify(self.path)
 
     @property
     def card(self) -> Mapping[str, Any]:
         """The data card: what the store holds, how it is balanced, and where it comes from."""
-        from worldsim.store.card import data_card
+        if self._card is None or self._card["version"] != self.version:
+            self._card = data_card(self)
+        return self._card
 
-        return data_card(self)
+    def gc(self, *, dry_run: bool = True, grace_s: float = GRACE_S) -> list[Path]:
+        """Remove what killed writers left behind, which no reader ever sees.
+
+        Args:
+            dry_run: Only say what would be removed.
+            grace_s: Leave alone what was written to within this time, seconds; longer than any writer stays open.
+
+        Returns:
+            Every folder and file that was (or would be) removed.
+        """
+        return collect_garbage(self.path, dry_run=dry_run, grace_s=grace_s)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as path and version; files are opened again where it arrives."""
@@ -296,7 +327,7 @@ class RolloutStore:
         key = (segment, name)
         reader = self._arrays.get(key)
         if reader is None:
-            reader = self._arrays[key] = open_rows(self.path / SEGMENTS / segment / name)
+            reader = self._arrays[key] = self._open_rows(segment, name)
             if len(self._arrays) > _MAX_OPEN_ARRAYS:
                 self._arrays.popitem(last=False)
         return reader
@@ -305,19 +336,30 @@ class RolloutStore:
         key = (segment, name)
         column = self._columns.get(key)
         if column is None:
-            reader = open_rows(self.path / SEGMENTS / segment / name)
+            reader = self._open_rows(segment, name)
             column = np.empty(reader.shape, reader.dtype)
             reader.read(0, column)
             self._columns[key] = column
         return column
 
+    def _open_rows(self, segment: str, name: str) -> RowReader:
+        checksum = self._objects[segment][f"{name}/zarr.json"].crc32c
+        return open_rows(self.path / SEGMENTS / segment / name, checksum)
+
     def _steps(self, entry: _Entry, name: str, t: int, length: int) -> np.ndarray:
         return self._column(entry.segment, name)[entry.row + t : entry.row + t + length].copy()
+
+    def _state(self, entry: _Entry) -> np.ndarray:
+        reader = self._array(entry.segment, "state")
+        rows = np.empty((entry.info.length + 1, reader.shape[1], STATE_DIM), np.float32)  # (T + 1, K, 13)
+        reader.read(entry.row, rows)
+        return rows
 
     def _read_up_to(self, version: int) -> None:
         commits = read_commits(self.path, self.version + 1, version)
         episodes = [entry for commit in commits for entry in _entries(self.path, commit)]
         self._commits += commits
+        self._objects |= {commit.segment: commit.objects for commit in commits}
         self._episodes += episodes
         self.__dict__.pop("_lengths", None)
 
@@ -419,19 +461,6 @@ class _Entry:
         self.segment = segment
         self.row = row
         self.info = info
-
-
-def _check_store(root: Path) -> None:
-    try:
-        version = json.loads((root / STORE_FILE).read_bytes())["worldsim_store"]
-    except OSError:
-        raise StoreError(
-            f"{root} is not a rollout store: it has no {STORE_FILE}; make one with worldsim collect"
-        ) from None
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError):
-        raise StoreError(f"{root / STORE_FILE} is damaged; restore it from a copy of the store") from None
-    if version != FORMAT:
-        raise StoreError(f"{root} has store format {version}; this worldsim reads format {FORMAT}: upgrade worldsim")
 
 
 def _check_window(entry: _Entry, episode: int, t: int, length: int) -> None:
