@@ -106,7 +106,7 @@ def encode_actions(spec: ModelSpec, actions: np.ndarray, batch_ndim: int = 1) ->
         values = check_action(actions, low, high, [dim.name for dim in spec.action_spec])
         if values.ndim != batch_ndim + low.ndim:
             raise ActionError(f"actions must have shape {(*batch, *spec.action_shape)}; got {values.shape}")
-        return (2 * (values - low) / (high - low) - 1).reshape(*batch, -1)
+        return (2 * (values - low) / (high - low) - 1).reshape(*batch, spec.action_dim)
     counts = np.array(spec.action_counts)
     choice = actions.reshape(*batch, len(counts)) if actions.size else np.zeros((*batch, len(counts)), np.int64)
     if not np.issubdtype(choice.dtype, np.integer):

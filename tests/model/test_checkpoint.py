@@ -1,0 +1,84 @@
+import json
+
+import numpy as np
+import pytest
+
+import worldsim
+from tests.model.helpers import CAPTIONS, box_spec, shaken_model, some_context
+from worldsim.errors import CheckpointError, PromptError
+from worldsim.model import Start, Vocabulary, save
+from worldsim.rollout import Caption
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model = shaken_model()
+    frames, actions = some_context(model.spec, 3, 4)
+    captions = [Caption(0, CAPTIONS[0], CAPTIONS[1]), Caption(0, CAPTIONS[2], CAPTIONS[3]), Caption(0, CAPTIONS[2], "")]
+    starts = [Start(frames=f, actions=a, caption=c) for f, a, c in zip(frames, actions, captions, strict=True)]
+    save(
+        tmp_path / "m",
+        model.networks,
+        config=model.config,
+        spec=model.spec,
+        starts=starts,
+        card={"frames": 1},
+        metrics={},
+        meta={"env_fingerprint": "x"},
+    )
+    return tmp_path / "m"
+
+
+def test_a_loaded_model_imagines_the_same_bits(saved):
+    one, other = worldsim.load(saved), worldsim.load(str(saved))
+    frames, actions = some_context(box_spec(), 1, 4)
+    predictions = []
+    for model in (one, other):
+        state = model.encode(frames, actions, prompts=["a rainy night"], seeds=[0])
+        predictions.append(model.step(state, actions[:, 0])[1])
+    assert np.array_equal(predictions[0].frames, predictions[1].frames)
+    assert one.spec == box_spec()
+    assert (one.name, one.card, one.meta["env_fingerprint"]) == ("m", {"frames": 1}, "x")
+    assert len(one.starts) == 3
+
+
+def test_a_prompt_finds_the_start_that_looks_like_it(saved):
+    model = worldsim.load(saved)
+    assert model.nearest_start("heavy traffic at night") == 0
+    assert model.nearest_start("晴朗的白天") == 1
+
+
+def test_what_is_missing_or_damaged_is_named(saved, tmp_path):
+    with pytest.raises(CheckpointError, match="no model 'nowhere'"):
+        worldsim.load("nowhere")
+    (saved / "starts.npz").rename(tmp_path / "starts.npz")
+    with pytest.raises(CheckpointError, match=r"starts\.npz missing"):
+        worldsim.load(saved)
+    (tmp_path / "starts.npz").rename(saved / "starts.npz")
+    weights = (saved / "model.safetensors").read_bytes()
+    (saved / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        worldsim.load(saved)
+    (saved / "model.safetensors").write_bytes(weights)
+    config = json.loads((saved / "config.json").read_text())
+    config["config"]["mlp_dim"] = 96
+    (saved / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="do not fit"):
+        worldsim.load(saved)
+
+
+def test_the_vocabulary_knows_what_it_does_not_know():
+    vocabulary = Vocabulary.from_texts(CAPTIONS)
+    known, unknown = vocabulary.understand("a Rainy night with purple dragons")
+    assert {"rainy", "night"} <= set(known)
+    assert unknown == ["purple", "dragons"]
+    known, unknown = vocabulary.understand("雨夜 恐龙")
+    assert known == ["雨夜"]
+    assert unknown == ["恐龙"]
+    with pytest.raises(PromptError, match="no word"):
+        vocabulary.understand("xyzzy")
+    with pytest.raises(PromptError, match="no word"):
+        vocabulary.understand("")
+    with pytest.raises(PromptError, match="2000 characters"):
+        vocabulary.understand("rain " * 1000)
+    assert Vocabulary(vocabulary.tokens).encode("rainy night") == vocabulary.encode("rainy night")
