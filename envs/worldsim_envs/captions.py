@@ -1,0 +1,81 @@
+"""Captions of a street scene in English and Chinese: the same facts in many wordings, chosen by a seed.
+
+Every caption names the time of day, the weather and the traffic, so that whoever learns from captions sees each word with
+what it means.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["street_caption"]
+
+_LEAD = {
+    "en": (
+        "driving through the city", "a drive along city streets", "a car rides through town",
+        "riding down an urban road", "moving through downtown", "a street scene from a moving car",
+    ),
+    "zh": ("在城市里开车", "沿着城市街道行驶", "汽车穿过市区", "在城市道路上行驶", "在市中心驾车", "行车中的街景"),
+}  # fmt: skip
+_TIME = {
+    "en": {
+        "day": ("day", "afternoon", "morning", "midday", "noon", "daytime"),
+        "dusk": ("evening", "dusk", "sunset", "twilight", "sundown", "nightfall"),
+        "night": ("night", "midnight", "nighttime", "dark night", "night hour", "city night"),
+    },
+    "zh": {
+        "day": ("白天", "下午", "上午", "中午", "正午", "日间"),
+        "dusk": ("黄昏", "傍晚", "日落时分", "暮色中", "夕阳下", "黄昏时分"),
+        "night": ("夜晚", "深夜", "夜间", "晚上", "午夜", "夜色中"),
+    },
+}
+_WEATHER = {
+    "en": {
+        "clear": ("clear", "dry", "fine", "cloudless", "clear and dry", "fine and clear"),
+        "rain": ("rainy", "wet", "wet and rainy", "drizzle and rain", "raining", "rain-filled"),
+        "fog": ("foggy", "misty", "hazy", "fog-filled", "foggy and misty", "hazy and foggy"),
+    },
+    "zh": {
+        "clear": ("晴朗", "晴天", "天气晴朗", "天空晴朗", "晴", "无雨晴朗"),
+        "rain": ("雨天", "下雨", "阴雨", "雨中", "有雨", "正在下雨"),
+        "fog": ("雾天", "有雾", "大雾", "雾中", "起雾", "雾气弥漫"),
+    },
+}
+_TRAFFIC = {
+    "en": {
+        "heavy": ("heavy traffic", "busy traffic", "dense traffic", "crowded streets", "many cars", "congested roads"),
+        "light": ("light traffic", "quiet streets", "few cars", "sparse traffic", "calm traffic", "empty roads"),
+    },
+    "zh": {
+        "heavy": ("车流密集", "交通繁忙", "车多拥挤", "道路拥堵", "车辆众多", "街道繁忙"),
+        "light": ("车流稀少", "交通畅通", "车少", "街道安静", "车辆稀少", "道路空旷"),
+    },
+}
+_FRAMES = {
+    "en": (
+        "{lead} on a {weather} {time} with {traffic}", "{lead}, {weather} {time}, {traffic}",
+        "{traffic} on a {weather} {time}: {lead}", "a {weather} {time}, {traffic}, {lead}",
+        "{weather} {time} in the city with {traffic}", "{lead}; it is a {weather} {time} with {traffic}",
+    ),
+    "zh": (
+        "{weather}{time},{traffic},{lead}", "{time}{weather},{lead},{traffic}", "{lead},{time},{weather},{traffic}",
+        "{traffic},{weather}的{time},{lead}", "{weather}{time},{traffic}的城市街道", "{time},{weather},{traffic}",
+    ),
+}  # fmt: skip
+
+
+def street_caption(time: str, weather: str, traffic: str, key: tuple[int, ...]) -> dict[str, str]:
+    """Return ``{"en", "zh"}`` for a time of day, a weather and a traffic density; ``key`` decides the wording."""
+    rng = np.random.default_rng(key)
+    texts = {}
+    for language in ("en", "zh"):
+        slots = (
+            _FRAMES[language],
+            _LEAD[language],
+            _TIME[language][time],
+            _WEATHER[language][weather],
+            _TRAFFIC[language][traffic],
+        )
+        frame, lead, when, how, cars = (options[int(rng.integers(len(options)))] for options in slots)
+        texts[language] = frame.format(lead=lead, time=when, weather=how, traffic=cars)
+    return texts

@@ -1,0 +1,620 @@
+"""`worldsim/City-v0`: an ego car in a procedural city, seen from the driver's seat.
+
+All that moves is plain data (`CityState`), advanced by documented equations; Bullet says what touches and what is seen. Saving,
+restoring and branching are therefore exact, frames included.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import trimesh
+from gymnasium.utils import EzPickle
+from PIL import Image
+
+from worldsim.errors import EnvError
+from worldsim.rollout import ActionDim, check_action
+from worldsim_envs.captions import street_caption
+from worldsim_envs.city.layout import CAR_COLORS, CAR_SIZE, PALETTE, Block, Layout, atlas, car_mesh, ground_mesh
+from worldsim_envs.city.policies import POLICIES
+from worldsim_envs.city.traffic import NUM_CARS, Car, car_pose, gap_ahead, move_cars, spawn_cars
+from worldsim_envs.look import TIMES, WEATHERS, Lens, Look, blend, compose, look_of
+from worldsim_envs.mesh import Mesh
+from worldsim_envs.prompts import parse_prompt
+from worldsim_envs.scene import Box, Camera, Scene, View
+
+__all__ = ["CityEnv", "CitySnapshot", "CityState"]
+
+WHEELBASE = 2.7  # m
+MAX_STEER, STEER_RATE = 0.5, 2.0  # rad, rad/s
+MAX_THROTTLE, MAX_BRAKE, MAX_SPEED = 3.0, 6.0, 15.0  # m/s2, m/s2, m/s
+DRAG = 0.03  # 1/s
+GRIP = {"clear": 7.0, "fog": 7.0, "rain": 5.0}  # m/s2, the most a tyre holds sideways
+CAMERA_HEIGHT, CAMERA_FOV, CAMERA_PITCH = 1.4, 90.0, float(np.radians(-5.0))  # m, deg, rad
+OFF_ROAD_LIMIT = 3.0  # m
+SIGHT = {"clear": 75.0, "rain": 70.0, "fog": 52.0}  # m, how far blocks are drawn
+
+_FACTORS: dict[str, dict[str, Any]] = {
+    "time_of_day": {"values": list(TIMES), "default": "drawn: 0.4, 0.3, 0.3"},
+    "weather": {"values": list(WEATHERS), "default": "drawn: 0.4, 0.3, 0.3"},
+    "traffic": {"values": ["light", "heavy"], "default": "drawn: 0.5, 0.5"},
+    "side": {"values": ["right", "left"], "default": "drawn: 0.5, 0.5"},
+    "map_seed": {"low": 0, "high": 2**31 - 1, "integer": True, "default": "drawn"},
+    "building_height": {"low": 0.5, "high": 1.6, "unit": "factor", "default": "drawn: uniform 0.7 to 1.4"},
+    "sun_azimuth": {"low": -180.0, "high": 180.0, "unit": "deg", "default": "drawn: uniform"},
+    "start_speed": {"low": 5.0, "high": 10.0, "unit": "m/s", "default": "drawn: uniform"},
+    "change": {
+        "values": ["none", *(f"time_of_day={v}" for v in TIMES), *(f"weather={v}" for v in WEATHERS)],
+        "default": "drawn: 0.7 none",
+    },
+    "change_step": {"low": 1, "high": 1000, "integer": True, "unit": "steps", "default": "drawn: uniform 20 to 110"},
+    "change_length": {"low": 1, "high": 100, "integer": True, "unit": "steps", "default": "drawn: uniform 5 to 20"},
+}
+
+
+@dataclass(frozen=True)
+class CityState:
+    """Everything that moves, at one step."""
+
+    step: int
+    x: float
+    """Middle of the ego's rear axle, metres."""
+    y: float
+    yaw: float
+    """rad, 0 = east, counterclockwise."""
+    speed: float
+    """m/s, never negative."""
+    steer: float
+    """Angle of the front wheels, rad, left positive."""
+    yaw_rate: float
+    """rad/s."""
+    route: tuple[int, int, int, float, int]
+    """Arguments of Layout.route for the ego."""
+    progress: float
+    """Metres along the route."""
+    cars: tuple[Car, ...]
+    time_of_day: str
+    weather: str
+    traffic: str
+    ramp: tuple[Look, Look, int, int]
+    """Look before, look after, step at which the change began, its length in steps."""
+    over: bool = False
+    """Whether the episode has terminated."""
+
+
+@dataclass(frozen=True)
+class CitySnapshot:
+    """Everything that the next steps depend on; it can be pickled and compared."""
+
+    variation: str
+    """The episode's factors as JSON."""
+    episode_seed: int
+    state: CityState
+    rng: Mapping[str, Any]
+    """State of ``np_random``'s bit generator."""
+    unknown: tuple[str, ...]
+    """Words of the prompt that were not understood."""
+
+
+class CityEnv(gym.Env, EzPickle):
+    """A car in a procedural city, driven from its camera.
+
+    ## Description
+    Streets form a jittered grid with lane marks, kerbs, pavements, buildings, parks, parked cars and a few moving ones. The ego
+    car is a kinematic bicycle: with wheelbase L = 2.7 m, front wheel angle d and speed v,
+
+        x' = v cos(yaw)    y' = v sin(yaw)    yaw' = v tan(d) / L, at most g / v    v' = a - 0.03 v
+
+    integrated at 1/240 s for 24 substeps per action (0.1 s). The wheels turn at most 2 rad/s, v stays in 0..15 m/s, and the grip
+    g is 7 m/s2 on a dry and 5 m/s2 on a wet road. Contacts are Bullet's.
+
+    ## Action Space
+    `Box(-1, 1, (2,), float32)`
+
+    | index | name | at -1 | at 0 | at +1 | unit |
+    |---|---|---|---|---|---|
+    | 0 | steer (left positive) | -0.5 | 0 | 0.5 | rad |
+    | 1 | throttle (two slopes: brake below 0, pull above) | -6 | 0 | 3 | m/s2 |
+
+    ## Observation Space
+    `Box(0, 255, (height, width, 3), uint8)`: RGB of a camera 1.4 m above the road, 90 degrees of view, pitched 5 degrees down.
+
+    ## Rewards
+    0.1 per metre along the lane, -5 at a collision; the terms are in `info["reward_terms"]`.
+
+    ## Starting State
+    On a lane at 5 to 10 m/s. `reset(options={"prompt": ..., "variation": {...}})` sets what the seed would draw; the factors and
+    their ranges are in `scene_card["factors"]`.
+
+    ## Episode End
+    Terminated at a collision or more than 3 m off the road; truncated after 1,000 steps by the registered time limit.
+
+    ## Arguments
+    `height`, `width`: frame size in pixels, 32 to 256. `render_mode`: None or "rgb_array", which returns the observation.
+
+    ## Version History
+    v0: first version.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's name and form
+    control_dt = 0.1
+    physics_dt = 1 / 240
+    action_spec = (
+        ActionDim(name="steer", unit="rad", low=-MAX_STEER, high=MAX_STEER),
+        ActionDim(name="throttle", unit="m/s2", low=-MAX_BRAKE, high=MAX_THROTTLE),
+    )
+    policies = POLICIES
+
+    def __init__(self, render_mode: str | None = None, height: int = 64, width: int = 64) -> None:
+        EzPickle.__init__(self, render_mode, height, width)
+        if render_mode not in (None, "rgb_array"):
+            raise EnvError(f'render_mode must be None or "rgb_array"; got {render_mode!r}')
+        for name, size in (("height", height), ("width", width)):
+            if not 32 <= size <= 256:
+                raise EnvError(f"{name} must be 32 to 256 pixels; got {size}")
+        self.render_mode = render_mode
+        self.observation_space = gym.spaces.Box(0, 255, (height, width, 3), np.uint8)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self._scene = Scene(atlas(), height, width, CAMERA_FOV)
+        self._lens = Lens(height, width, self._scene.intrinsics[0, 0], CAMERA_PITCH)
+        self._state: CityState | None = None
+
+    @property
+    def scene_card(self) -> dict[str, Any]:
+        """Return what the world is made of: palette, cameras, ground plane, factors and splits."""
+        height, width, _ = self.observation_space.shape  # type: ignore[misc]
+        return {
+            "palette": {**{k: list(v) for k, v in PALETTE.items()}, **{k: list(v) for k, v in CAR_COLORS.items()}},
+            "cameras": {
+                "ego": {
+                    "height_m": CAMERA_HEIGHT,
+                    "fov_deg": CAMERA_FOV,
+                    "pitch_deg": -5.0,
+                    "size": [height, width],
+                    "K": self._scene.intrinsics.tolist(),
+                }
+            },
+            "ground_plane": {"normal": [0.0, 0.0, 1.0], "offset_m": 0.0},
+            "factors": json.loads(json.dumps(_FACTORS)),
+            "splits": {
+                "train": [0, 99_999],
+                "validation": [100_000, 109_999],
+                "test": [200_000, 209_999],
+            },
+        }
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin an episode.
+
+        Args:
+            seed: Seed of everything that is drawn.
+            options: ``prompt`` (a text), ``variation`` ({factor: value}), ``snapshot`` (from `snapshot`); all optional.
+
+        Raises:
+            EnvError: If an option, a factor or its value is unknown.
+            PromptError: If no word of the prompt was understood.
+        """
+        super().reset(seed=seed)
+        options = dict(options or {})
+        unknown_options = set(options) - {"prompt", "variation", "snapshot"}
+        if unknown_options:
+            raise EnvError(f"reset options are prompt, variation, snapshot; got {sorted(unknown_options)}")
+        if options.get("snapshot") is not None:
+            self.restore(options["snapshot"])
+            return self._frame.copy(), self._info({"progress": 0.0, "collision": 0.0}, [])
+        drawn = self._draw()
+        unknown: list[str] = []
+        if options.get("prompt") is not None:
+            wished, unknown = parse_prompt(options["prompt"])
+            drawn |= wished
+            drawn["change"] = "none"
+        drawn |= _checked(options.get("variation") or {})
+        self._variation, self._unknown = drawn, tuple(unknown)
+        if unknown:
+            _warn_unknown(unknown)
+        self._episode_seed = int(self.np_random.integers(1 << 31))
+        self._build()
+        self._state = self._start()
+        self._show()
+        return self._frame.copy(), self._info({"progress": 0.0, "collision": 0.0}, [])
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Advance by one control step of 0.1 s.
+
+        Raises:
+            ActionError: If the action has the wrong shape, is not finite, or lies outside the space.
+            EnvError: If there is no episode to continue.
+        """
+        state = self._running()
+        low, high = self.action_space.low, self.action_space.high  # type: ignore[attr-defined]
+        steer, throttle = check_action(action, low, high, ("steer", "throttle")).tolist()
+        events: list[str] = []
+        moved = self._move_ego(state, steer * MAX_STEER, throttle * (MAX_THROTTLE if throttle > 0 else MAX_BRAKE))
+        moved = self._change_world(moved, events)
+        x, y, yaw = _middle(moved)
+        cars = move_cars(self._layout, moved.cars, (x, y, yaw), self.control_dt)
+        cars = spawn_cars(self._layout, cars, (x, y, yaw), NUM_CARS[moved.traffic], (self._episode_seed, moved.step))
+        moved = self._follow_route(replace(moved, cars=cars))
+        heading = self._route_points(moved)[0, 2]
+        progress = (moved.x - state.x) * np.cos(heading) + (moved.y - state.y) * np.sin(heading)
+        self._state = moved
+        self._place()
+        hit = self._hit()
+        off = self._layout.off_road(x, y) > OFF_ROAD_LIMIT
+        if hit:
+            events.append(f"collision: {hit}")
+        if off:
+            events.append("off the road")
+        terms = {"progress": 0.1 * float(progress), "collision": -5.0 if hit else 0.0}
+        self._state = replace(moved, over=bool(hit) or off)
+        self._show()
+        return self._frame.copy(), float(sum(terms.values())), bool(hit) or off, False, self._info(terms, events)
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """Return the present frame, or None without a render mode."""
+        self._running(or_over=True)
+        return self._frame.copy() if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Free the Bullet client."""
+        self._scene.close()
+
+    def snapshot(self) -> CitySnapshot:
+        """Return everything that the next steps depend on."""
+        state = self._running(or_over=True)
+        rng = self.np_random.bit_generator.state
+        return CitySnapshot(json.dumps(self._variation), self._episode_seed, state, rng, self._unknown)
+
+    def restore(self, snapshot: CitySnapshot) -> None:
+        """Continue from a snapshot, of this env or of another one, bit for bit.
+
+        Raises:
+            EnvError: If it is not a snapshot of a city.
+        """
+        if not isinstance(snapshot, CitySnapshot):
+            raise EnvError(f"restore needs a CitySnapshot from snapshot(); got {type(snapshot).__name__}")
+        self.np_random.bit_generator.state = snapshot.rng
+        self._variation, self._unknown = json.loads(snapshot.variation), snapshot.unknown
+        self._episode_seed = snapshot.episode_seed
+        self._build()
+        self._state = snapshot.state
+        self._show()
+
+    def branch(self, n: int) -> list[CityEnv]:
+        """Return n independent envs that continue from the present moment."""
+        snapshot = self.snapshot()
+        height, width, _ = self.observation_space.shape  # type: ignore[misc]
+        envs = [CityEnv(self.render_mode, height, width) for _ in range(n)]
+        for env in envs:
+            env.restore(snapshot)
+        return envs
+
+    def set_prompt(self, text: str) -> list[str]:
+        """Change time, weather and traffic from the next step on, over one second; return the words not understood.
+
+        Raises:
+            PromptError: If no word was understood.
+        """
+        state = self._running()
+        wished, unknown = parse_prompt(text)
+        self._unknown = tuple(unknown)
+        if unknown:
+            _warn_unknown(unknown)
+        self._state = _changed(state, wished, 10)
+        return unknown
+
+    def export_scene(self, path: str) -> None:
+        """Write what surrounds the ego now as one GLB file, metres, z up turned to glTF's y up."""
+        state = self._running(or_over=True)
+        material = trimesh.visual.material.PBRMaterial(baseColorTexture=Image.fromarray(atlas()), roughnessFactor=1.0)
+        scene = trimesh.Scene()
+
+        def put(name: str, mesh: Mesh) -> None:
+            visual = trimesh.visual.TextureVisuals(uv=mesh.uvs, material=material)
+            faces = np.arange(len(mesh.vertices)).reshape(-1, 3)
+            shape = trimesh.Trimesh(mesh.vertices, faces, vertex_normals=mesh.normals, visual=visual, process=False)
+            scene.add_geometry(shape, node_name=name, geom_name=name)
+
+        put("ground", ground_mesh())
+        for key in self._layout.keys_near(state.x, state.y, state.yaw, SIGHT["clear"]):
+            put(f"{('block', 'street_y', 'street_x')[key[0]]}_{key[1]}_{key[2]}", self._block(key).mesh)
+        for car in state.cars:
+            x, y, yaw, _ = car_pose(self._layout, car)
+            put(f"car{car.slot}", car_mesh(car.color).moved(x, y, yaw))
+        scene.apply_transform(trimesh.transformations.rotation_matrix(-np.pi / 2, (1, 0, 0)))
+        scene.export(path, file_type="glb")
+
+    # ---- drawing an episode
+
+    def _draw(self) -> dict[str, Any]:
+        """Draw every factor, always with the same number of random numbers."""
+        rng = self.np_random
+        u = rng.random(12)
+        drawn = {
+            "time_of_day": TIMES[int(np.searchsorted((0.4, 0.7), u[0], side="right"))],
+            "weather": WEATHERS[int(np.searchsorted((0.4, 0.7), u[1], side="right"))],
+            "traffic": "light" if u[2] < 0.5 else "heavy",
+            "side": "right" if u[3] < 0.5 else "left",
+            "map_seed": int(u[4] * (2**31 - 1)),
+            "building_height": round(0.7 + 0.7 * u[5], 4),
+            "sun_azimuth": round(360 * u[6] - 180, 4),
+            "start_speed": round(5 + 5 * u[7], 4),
+        }
+        factor, values = ("time_of_day", TIMES) if u[9] < 0.5 else ("weather", WEATHERS)
+        others = [v for v in values if v != drawn[factor]]
+        drawn["change"] = f"{factor}={others[int(u[10] * 2)]}" if u[8] < 0.3 else "none"
+        drawn["change_step"] = 20 + int(u[11] * 91)
+        drawn["change_length"] = 5 + int(rng.random() * 16)
+        return drawn
+
+    def _build(self) -> None:
+        """Fill the Bullet scene with what an episode keeps: ground, ego and the pool of cars."""
+        v = self._variation
+        self._layout = Layout(
+            v["map_seed"], 1 if v["side"] == "right" else -1, v["traffic"] == "heavy", v["building_height"]
+        )
+        self._blocks: dict[tuple[int, int, int], Block] = {}
+        self._drawn: dict[tuple[int, int, int], int] = {}
+        self._scene.clear()
+        length, width, height = CAR_SIZE
+        solid = [Box((0, 0, height / 2), (length / 2, width / 2, height / 2))]
+        self._ground = self._scene.add(ground_mesh())
+        self._ego = self._scene.add(None, solid)
+        paints = list(CAR_COLORS)
+        self._cars = [self._scene.add(car_mesh(paints[k]), solid) for k in range(max(NUM_CARS.values()))]
+
+    def _start(self) -> CityState:
+        v = self._variation
+        rng = np.random.default_rng((self._episode_seed, 3))
+        while True:
+            i, j = rng.integers(1, self._layout.lines.shape[1] - 1, 2).tolist()
+            direction, part, salt = int(rng.integers(4)), rng.random(), int(rng.integers(1 << 30))
+            route = (i, j, direction, round(12 + 20 * part, 3), salt)
+            if self._layout.has_street(i, j, direction):
+                break
+        x, y, yaw, _ = self._layout.route(*route).points[2].tolist()
+        look = look_of(v["time_of_day"], v["weather"])
+        rear = (x - np.cos(yaw) * WHEELBASE / 2, y - np.sin(yaw) * WHEELBASE / 2)
+        cars = spawn_cars(self._layout, (), (x, y, yaw), NUM_CARS[v["traffic"]], (self._episode_seed, 0), near=16.0)
+        return CityState(
+            step=0,
+            x=float(rear[0]),
+            y=float(rear[1]),
+            yaw=float(yaw),
+            speed=float(v["start_speed"]),
+            steer=0.0,
+            yaw_rate=0.0,
+            route=route,
+            progress=2.0,
+            cars=cars,
+            time_of_day=v["time_of_day"],
+            weather=v["weather"],
+            traffic=v["traffic"],
+            ramp=(look, look, 0, 1),
+        )
+
+    # ---- one step
+
+    def _running(self, *, or_over: bool = False) -> CityState:
+        if self._state is None:
+            raise EnvError("there is no episode yet; call reset() first")
+        if self._state.over and not or_over:
+            raise EnvError("the episode has terminated; call reset() first")
+        return self._state
+
+    def _move_ego(self, state: CityState, wheel: float, pull: float) -> CityState:
+        dt = self.physics_dt
+        x, y, yaw, speed, steer, rate = state.x, state.y, state.yaw, state.speed, state.steer, 0.0
+        grip, turn = GRIP[state.weather], STEER_RATE * dt
+        for _ in range(round(self.control_dt / dt)):
+            steer += min(max(wheel - steer, -turn), turn)
+            speed = min(max(speed + (pull - DRAG * speed) * dt, 0.0), MAX_SPEED)
+            limit = grip / max(speed, 1.0)
+            rate = min(max(speed * math.tan(steer) / WHEELBASE, -limit), limit)
+            yaw += rate * dt
+            x += speed * math.cos(yaw) * dt
+            y += speed * math.sin(yaw) * dt
+        return replace(
+            state,
+            step=state.step + 1,
+            x=x,
+            y=y,
+            yaw=yaw,
+            speed=speed,
+            steer=steer,
+            yaw_rate=rate,
+        )
+
+    def _change_world(self, state: CityState, events: list[str]) -> CityState:
+        v = self._variation
+        if v["change"] == "none" or state.step != v["change_step"]:
+            return state
+        factor, value = v["change"].split("=")
+        events.append(f"change: {factor} to {value}")
+        return _changed(state, {factor: value}, v["change_length"])
+
+    def _follow_route(self, state: CityState) -> CityState:
+        """Move the ego's progress along its route, or plan another from the lane it is now on."""
+        x, y, yaw = _middle(state)
+        points = self._layout.route(*state.route).points
+        start = max(int(state.progress) - 3, 0)
+        near = points[start : start + 14]
+        apart = (near[:, 0] - x) ** 2 + (near[:, 1] - y) ** 2
+        best = int(np.argmin(apart))
+        at = near[best]
+        lost = apart[best] > 4.5**2 or np.cos(at[2] - yaw) < 0 or start + best > len(points) - 40
+        if not lost:
+            along = (x - at[0]) * np.cos(at[2]) + (y - at[1]) * np.sin(at[2])
+            return replace(state, progress=float(start + best + np.clip(along, -0.5, 0.5)))
+        i, j, direction, skip = self._layout.nearest_street(x, y, yaw)
+        return replace(state, route=(i, j, direction, round(skip, 3), state.step), progress=0.0)
+
+    def _route_points(self, state: CityState) -> np.ndarray:
+        """Return the next 22 m of the ego's route, one point per metre, (22, 4)."""
+        points = self._layout.route(*state.route).points
+        start = int(round(state.progress))
+        return points[start : start + 22]
+
+    def _hit(self) -> str:
+        """Return what the ego touches now, or an empty text."""
+        state = self._running(or_over=True)
+        x, y, _ = _middle(state)
+        near = [c for c in state.cars if np.hypot(*np.subtract(car_pose(self._layout, c)[:2], (x, y))) < 6.0]
+        for car in near:
+            if self._scene.touching(self._ego, [self._cars[car.slot]]):
+                return f"car{car.slot}"
+        for key, body in self._drawn.items():
+            x0, y0, x1, y1 = self._block(key).area
+            is_near = x0 - 9 < x < x1 + 9 and y0 - 9 < y < y1 + 9
+            if key[0] == 0 and is_near and self._block(key).boxes and self._scene.touching(self._ego, [body]):
+                return "parked car or building"
+        return ""
+
+    # ---- what is seen
+
+    def _block(self, key: tuple[int, int, int]) -> Block:
+        if key not in self._blocks:
+            self._blocks[key] = self._layout.block(key)
+        return self._blocks[key]
+
+    def _place(self) -> None:
+        """Put every body where the state says, and the blocks around the ego into the scene."""
+        state = self._running(or_over=True)
+        x, y, yaw = _middle(state)
+        wanted = self._layout.keys_near(x, y, yaw, SIGHT[state.weather])
+        for key in [key for key in self._drawn if key not in wanted]:
+            self._scene.remove(self._drawn.pop(key))
+        for key in wanted:
+            if key not in self._drawn:
+                block = self._block(key)
+                self._drawn[key] = self._scene.add(block.mesh, block.boxes)
+        self._scene.place(self._ego, x, y, 0.0, yaw)
+        present = {car.slot: car for car in state.cars}
+        for slot, body in enumerate(self._cars):
+            if slot in present:
+                cx, cy, heading, _ = car_pose(self._layout, present[slot])
+                self._scene.place(body, cx, cy, 0.0, heading)
+            else:
+                self._scene.place(body, 0.0, 0.0, -500.0, 0.0)
+
+    def _camera(self) -> Camera:
+        x, y, yaw = _middle(self._running(or_over=True))
+        return Camera((x, y, CAMERA_HEIGHT), yaw, CAMERA_PITCH)
+
+    def _view(self, look: Look) -> View:
+        azimuth = np.radians(self._variation["sun_azimuth"])
+        flat = (1 - look.sun_height**2) ** 0.5
+        sun = (float(np.cos(azimuth) * flat), float(np.sin(azimuth) * flat), look.sun_height)
+        return self._scene.render(self._camera(), sun, look.ambient, look.diffuse)
+
+    def _show(self) -> None:
+        """Draw the present frame."""
+        state = self._running(or_over=True)
+        self._place()
+        before, after, begun, length = state.ramp
+        look = blend(before, after, (state.step - begun) / length)
+        toward_sun = float(np.radians(self._variation["sun_azimuth"]) - state.yaw)
+        key = (self._episode_seed, state.step)
+        self._frame = compose(self._view(look), look, self._lens, toward_sun, self._ground, key)
+
+    def _info(self, terms: dict[str, float], events: list[str]) -> dict[str, Any]:
+        state = self._running(or_over=True)
+        x, y, yaw = _middle(state)
+        rear = WHEELBASE / 2 * state.yaw_rate  # m/s sideways at the middle
+        c, s = math.cos(yaw), math.sin(yaw)
+        velocity = (state.speed * c - rear * s, state.speed * s + rear * c, 0.0)
+        bodies = {"ego": _row(x, y, yaw, velocity, state.yaw_rate)}
+        for car in state.cars:
+            cx, cy, heading, bend = car_pose(self._layout, car)
+            along = (car.speed * np.cos(heading), car.speed * np.sin(heading), 0.0)
+            bodies[f"car{car.slot}"] = _row(cx, cy, heading, along, car.speed * bend)
+        changed = int(state.ramp[2])
+        caption = street_caption(state.time_of_day, state.weather, state.traffic, (self._episode_seed, changed))
+        return {
+            "state": bodies,
+            "events": list(events),
+            "caption": caption,
+            "variation": dict(self._variation),
+            "camera": {"K": self._scene.intrinsics.copy(), "c2w": self._camera().c2w()},
+            "reward_terms": dict(terms),
+            "cost": 1.0 if state.over else 0.0,
+            "prompt_unknown": list(self._unknown),
+            "route": self._route_info(state, x, y, yaw, bodies),
+        }
+
+    def _route_info(self, state: CityState, x: float, y: float, yaw: float, bodies: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a driver needs: where the lane leads, in the ego's frame, and what stands in it."""
+        points = self._route_points(state)
+        c, s = math.cos(yaw), math.sin(yaw)
+        dx, dy = points[:, 0] - x, points[:, 1] - y
+        local = np.stack([c * dx + s * dy, c * dy - s * dx], axis=1)  # (22, 2) forward, left
+        error = float(np.arctan2(np.sin(yaw - points[0, 2]), np.cos(yaw - points[0, 2])))
+        bend = points[:14, 3]
+        others = np.array([bodies[name]["pos"][:2] for name in bodies if name != "ego"]).reshape(-1, 2)
+        return {
+            "speed": state.speed,
+            "offset": float(np.sin(points[0, 2]) * dx[0] - np.cos(points[0, 2]) * dy[0]),
+            "heading_error": error,
+            "curvature": float(bend[np.argmax(np.abs(bend))]),
+            "gap": gap_ahead(points[2:], others)[0] + 2.0,
+            "points": local[2::2].copy(),
+        }
+
+
+def _middle(state: CityState) -> tuple[float, float, float]:
+    """Return x m, y m, heading rad of the ego's middle."""
+    half = WHEELBASE / 2
+    return state.x + half * math.cos(state.yaw), state.y + half * math.sin(state.yaw), state.yaw
+
+
+def _row(x: float, y: float, yaw: float, velocity: tuple[float, float, float], rate: float) -> dict[str, np.ndarray]:
+    return {
+        "pos": np.array([x, y, CAR_SIZE[2] / 2]),
+        "quat": np.array([0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)]),
+        "vel": np.array(velocity, dtype=float),
+        "ang": np.array([0.0, 0.0, rate]),
+    }
+
+
+def _changed(state: CityState, wished: Mapping[str, str], length: int) -> CityState:
+    """Return the state with a change of time, weather or traffic begun at its step."""
+    state = replace(state, **wished)
+    before, after, begun, was = state.ramp
+    now = blend(before, after, (state.step - begun) / was)
+    return replace(state, ramp=(now, look_of(state.time_of_day, state.weather), state.step, length))
+
+
+def _checked(variation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return factors as plain values.
+
+    Raises:
+        EnvError: If a factor is unknown or its value outside the range.
+    """
+    checked = {}
+    for name, value in variation.items():
+        if name not in _FACTORS:
+            raise EnvError(f"unknown factor {name!r}; factors are {', '.join(_FACTORS)}")
+        factor = _FACTORS[name]
+        if "values" in factor:
+            if value not in factor["values"]:
+                raise EnvError(f"{name} must be one of {', '.join(factor['values'])}; got {value!r}")
+            checked[name] = value
+            continue
+        is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        if not is_number or not factor["low"] <= value <= factor["high"]:
+            raise EnvError(f"{name} must be a number from {factor['low']} to {factor['high']}; got {value!r}")
+        checked[name] = int(value) if factor.get("integer") else float(value)
+    return checked
+
+
+def _warn_unknown(words: list[str]) -> None:
+    warnings.warn(f"the city cannot express: {', '.join(words)}", UserWarning, stacklevel=3)
