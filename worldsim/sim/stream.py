@@ -188,7 +188,7 @@ def check_snapshot(snapshot: Any, model: WorldModel) -> Snapshot:
 
 
 def _draw(model: WorldModel, rng: np.random.Generator, options: Mapping[str, Any]) -> _Draw:
-    index, seed = int(rng.integers(len(model.starts))), int(rng.integers(2**31))
+    index, seed = int(rng.random() * len(model.starts)), int(rng.integers(2**31))
     for name in options:
         if name in _TRUTH_ONLY:
             raise EnvError(
@@ -209,6 +209,8 @@ def _draw(model: WorldModel, rng: np.random.Generator, options: Mapping[str, Any
         )
         return _Draw(stream=stream, seed=seed, snapshot=snapshot)
     if start is None:
+        if not model.starts:
+            raise EnvError(f"the model {model.name!r} has no starts of its own; give options={{'start': ...}}")
         index = index if prompt is None else model.nearest_start(prompt)
         start = model.starts[index]
         text = f"start {index} of {model.name}"

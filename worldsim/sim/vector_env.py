@@ -144,7 +144,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             final = np.full(self.num_envs, None, dtype=object)
             for i in np.flatnonzero(ended):
                 final[i] = self._frames[i].copy()
-            final_info = self._infos(ended, terminate_prob)
+            final_info = self._infos(ended) | _end_infos(terminate_prob, ended)
             infos = {
                 "final_obs": final,
                 "_final_obs": ended.copy(),
@@ -155,7 +155,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         if resetting.any():
             self._begin(resetting, [{}] * self.num_envs)
         self._ended = ended & ~resetting
-        infos |= self._infos(np.ones(self.num_envs, np.bool_), terminate_prob, ~resetting)
+        infos |= self._infos(np.ones(self.num_envs, np.bool_)) | _end_infos(terminate_prob, ~resetting)
         return self._frames.copy(), reward, terminated, truncated, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
@@ -264,14 +264,15 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
                     per_stream[i][name] = one
         return per_stream
 
-    def _infos(
-        self, mask: np.ndarray, terminate_prob: np.ndarray | None = None, stepped: np.ndarray | None = None
-    ) -> dict[str, Any]:
+    def _infos(self, mask: np.ndarray) -> dict[str, Any]:
         """Return the infos of the streams in ``mask``, batched as Gymnasium does: every key k with its mask ``_k``."""
         infos: dict[str, Any] = {}
         for i in np.flatnonzero(mask):
             infos = self._add_info(infos, self._streams[i].info(), int(i))
-        if terminate_prob is not None:
-            stepped = mask if stepped is None else stepped
-            infos |= {"terminate_prob": np.where(stepped, terminate_prob, 0.0), "_terminate_prob": stepped.copy()}
         return infos
+
+
+def _end_infos(terminate_prob: np.ndarray, stepped: np.ndarray) -> dict[str, Any]:
+    if not stepped.any():
+        return {}
+    return {"terminate_prob": np.where(stepped, terminate_prob, 0.0), "_terminate_prob": stepped.copy()}
