@@ -21,6 +21,8 @@ ORDER = [
     "sim",
     "evaluate",
     "serve",
+    "_console",
+    "_doctor",
     "cli",
 ]
 SHARED = {"errors", "rollout"}
