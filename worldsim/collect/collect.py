@@ -11,6 +11,7 @@ import json
 import multiprocessing as mp
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from worldsim.collect.worker import Episode, Job, make_image_env, named_policy, run_batch
@@ -139,16 +141,43 @@ class _Tally:
 def _collect_here(job: Job, store: RolloutStore, batches: Sequence[Sequence[Episode]], tally: _Tally) -> None:
     env, to_frame = make_image_env(job.env_id, job.env_kwargs)
 
-    def on_episode(num_steps: int, num_bytes: int) -> bool:
-        tally.add(num_steps, num_bytes)
-        return True
-
     try:
         named_policy(env, job)
-        for batch in batches:
-            run_batch(env, to_frame, job, store, batch, on_episode)
+        with _interrupt_after_commit() as interrupted:
+
+            def on_episode(num_steps: int, num_bytes: int) -> bool:
+                tally.add(num_steps, num_bytes)
+                return not interrupted()
+
+            for batch in batches:
+                run_batch(env, to_frame, job, store, batch, on_episode)
+                if interrupted():
+                    break
     finally:
         env.close()
+
+
+@contextmanager
+def _interrupt_after_commit() -> Iterator[Callable[[], bool]]:
+    """Hold the first Ctrl-C back until the block ends; the block asks the yielded function and ends early."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # Ctrl-C interrupts the main thread only
+        return
+    asked = False
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
 
 
 def _collect_in_processes(job: Job, batches: Sequence[Sequence[Episode]], num_workers: int, tally: _Tally) -> None:

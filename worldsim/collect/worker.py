@@ -125,16 +125,11 @@ def run_batch(
     """
     make_policy = named_policy(env, job)
     with store.writer(job.run_id) as writer:
-        try:
-            for episode in episodes:
-                rollout = play(env, to_frame, make_policy, job, episode.seed)
-                writer.add(rollout, episode.key)
-                if not on_episode(len(rollout), rollout.obs.nbytes):
-                    break
-        except KeyboardInterrupt:
-            if len(writer):
-                writer.commit()
-            raise
+        for episode in episodes:
+            rollout = play(env, to_frame, make_policy, job, episode.seed)
+            writer.add(rollout, episode.key)
+            if not on_episode(len(rollout), rollout.obs.nbytes):
+                break
 
 
 def named_policy(env: gym.Env, job: Job) -> Callable[[int], Policy]:

@@ -2,7 +2,8 @@
 
 from worldsim.store.format import EpisodeInfo, Fault
 from worldsim.store.inspect import card_text, contact_sheet
-from worldsim.store.store import RolloutStore, SegmentWriter
+from worldsim.store.store import RolloutStore
 from worldsim.store.verify import verify
+from worldsim.store.writer import SegmentWriter
 
 __all__ = ["EpisodeInfo", "Fault", "RolloutStore", "SegmentWriter", "card_text", "contact_sheet", "verify"]

@@ -7,12 +7,10 @@ commit. Handles open files lazily and hold no threads, so a store may be used af
 from __future__ import annotations
 
 import json
-import shutil
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ import numpy as np
 from worldsim.errors import StoreError
 from worldsim.rollout import STATE_DIM, ActionDim, Caption, Rollout
 from worldsim.store.card import data_card
-from worldsim.store.commit_log import append_commit, newest_version, read_commits
+from worldsim.store.commit_log import newest_version, read_commits
 from worldsim.store.format import (
     FORMAT,
     LOG,
@@ -32,15 +30,15 @@ from worldsim.store.format import (
     ObjectRecord,
     Schema,
     check_store,
-    crc32c,
     create_file,
 )
 from worldsim.store.gc import GRACE_S, collect_garbage
+from worldsim.store.index import Entry, read_entries
 from worldsim.store.reader import RowReader, open_rows
-from worldsim.store.segment import SegmentFiles, schema_of
 from worldsim.store.verify import verify
+from worldsim.store.writer import SegmentWriter
 
-__all__ = ["RolloutStore", "SegmentWriter"]
+__all__ = ["RolloutStore"]
 
 _MAX_OPEN_ARRAYS = 512  # each mapping holds a file descriptor
 
@@ -51,7 +49,7 @@ class RolloutStore:
     def __init__(self, path: str | Path, version: int | None = None) -> None:
         self.path = Path(path)
         self._commits: list[Commit] = []
-        self._episodes: list[_Entry] = []
+        self._episodes: list[Entry] = []
         self._objects: dict[str, Mapping[str, ObjectRecord]] = {}
         self._arrays: OrderedDict[tuple[str, str], RowReader] = OrderedDict()
         self._columns: dict[tuple[str, str], np.ndarray] = {}
@@ -318,7 +316,7 @@ class RolloutStore:
     def __repr__(self) -> str:
         return f"RolloutStore({str(self.path)!r}, version={self.version}, episodes={len(self)})"
 
-    def _entry(self, episode: int) -> _Entry:
+    def _entry(self, episode: int) -> Entry:
         if not 0 <= episode < len(self._episodes):
             raise StoreError(f"{self.path} has {len(self)} episodes, numbered from 0; got {episode}")
         return self._episodes[episode]
@@ -346,10 +344,10 @@ class RolloutStore:
         checksum = self._objects[segment][f"{name}/zarr.json"].crc32c
         return open_rows(self.path / SEGMENTS / segment / name, checksum)
 
-    def _steps(self, entry: _Entry, name: str, t: int, length: int) -> np.ndarray:
+    def _steps(self, entry: Entry, name: str, t: int, length: int) -> np.ndarray:
         return self._column(entry.segment, name)[entry.row + t : entry.row + t + length].copy()
 
-    def _state(self, entry: _Entry) -> np.ndarray:
+    def _state(self, entry: Entry) -> np.ndarray:
         reader = self._array(entry.segment, "state")
         rows = np.empty((entry.info.length + 1, reader.shape[1], STATE_DIM), np.float32)  # (T + 1, K, 13)
         reader.read(entry.row, rows)
@@ -357,160 +355,15 @@ class RolloutStore:
 
     def _read_up_to(self, version: int) -> None:
         commits = read_commits(self.path, self.version + 1, version)
-        episodes = [entry for commit in commits for entry in _entries(self.path, commit)]
+        episodes = [entry for commit in commits for entry in read_entries(self.path, commit)]
         self._commits += commits
         self._objects |= {commit.segment: commit.objects for commit in commits}
         self._episodes += episodes
         self.__dict__.pop("_lengths", None)
 
 
-class SegmentWriter:
-    """Streams rollouts into one segment; they become visible together at ``commit``.
-
-    As a context manager it commits at the end unless that was done, and leaves nothing behind if an exception ends
-    the block.
-    """
-
-    def __init__(self, store: RolloutStore, run_id: str) -> None:
-        self._store = store
-        self._run_id = run_id
-        self._files = SegmentFiles(store.path)
-        self._schema: Schema | None = store.schema if store.version else None
-        self._keys: list[str | None] = []
-        self._open = True
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of raw frames added so far."""
-        return self._files.num_bytes
-
-    def __len__(self) -> int:
-        """Return the number of rollouts added so far."""
-        return len(self._keys)
-
-    def add(self, rollout: Rollout, key: str | None = None) -> None:
-        """Write one rollout.
-
-        Raises:
-            StoreError: If it does not fit the store.
-        """
-        schema = schema_of(rollout)
-        if self._schema is None:
-            self._schema = schema
-        if schema != self._schema:
-            raise StoreError(
-                f"{self._store.path} holds {self._schema.describe()}; got {schema.describe()}: use another store"
-            )
-        self._files.add(rollout, self._run_id, key)
-        self._keys.append(key)
-
-    def commit(self) -> int:
-        """Make everything added visible and return the number of the commit.
-
-        Raises:
-            StoreError: If nothing was added, or the store meanwhile holds episodes of another shape.
-        """
-        from worldsim import __version__
-
-        if self._schema is None or not self._keys:
-            raise StoreError("a commit needs at least one rollout; got none")
-        draft = Commit(
-            number=0,
-            segment=self._files.name,
-            num_rows=self._files.num_rows,
-            run_id=self._run_id,
-            keys=tuple(self._keys),
-            duplicates=(),
-            schema=self._schema,
-            objects=self._files.seal(),
-            code_version=__version__,
-        )
-        commit = append_commit(self._store.path, draft, self._store.commits)
-        if commit is None:
-            self.discard()
-        self._open = False
-        self._store.refresh()
-        return self._store.version if commit is None else commit.number
-
-    def discard(self) -> None:
-        """Remove everything that was written."""
-        self._files.close()
-        shutil.rmtree(self._files.path)
-        self._open = False
-
-    def __enter__(self) -> SegmentWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if not self._open:
-            return
-        if kind is None and self._keys:
-            self.commit()
-        else:
-            self.discard()
-
-
-class _Entry:
-    """Where an episode lies."""
-
-    __slots__ = ("info", "row", "segment")
-
-    def __init__(self, segment: str, row: int, info: EpisodeInfo) -> None:
-        self.segment = segment
-        self.row = row
-        self.info = info
-
-
-def _check_window(entry: _Entry, episode: int, t: int, length: int) -> None:
+def _check_window(entry: Entry, episode: int, t: int, length: int) -> None:
     if t < 0 or length < 0 or t + length > entry.info.length:
         raise StoreError(
             f"episode {episode} has {entry.info.length} steps; a window of {length} steps from step {t} leaves it"
         )
-
-
-def _entries(root: Path, commit: Commit) -> list[_Entry]:
-    folder = root / SEGMENTS / commit.segment
-    for name, record in commit.objects.items():
-        try:
-            size = (folder / name).stat().st_size
-        except FileNotFoundError:
-            raise StoreError(f"{folder / name} is missing; restore it from a copy of the store") from None
-        if size != record.num_bytes:
-            raise StoreError(
-                f"{folder / name} is cut off or damaged: it has {size} bytes instead of {record.num_bytes}; "
-                "restore it from a copy of the store"
-            )
-    data = (folder / "zarr.json").read_bytes()
-    if crc32c(data) != commit.objects["zarr.json"].crc32c:
-        raise StoreError(f"{folder / 'zarr.json'} is damaged: its checksum does not match; restore it from a copy")
-    index = json.loads(data)["attributes"]
-    return [
-        _Entry(commit.segment, entry["row"], _episode_info(entry, index))
-        for i, entry in enumerate(index["episodes"])
-        if i not in commit.duplicates
-    ]
-
-
-def _episode_info(entry: Mapping[str, Any], index: Mapping[str, Any]) -> EpisodeInfo:
-    spec = index["specs"][entry["spec"]]
-    return EpisodeInfo(
-        length=entry["length"],
-        seed=entry["seed"],
-        policy=entry["policy"],
-        env_id=spec["env_id"],
-        spec=spec["spec"],
-        control_dt=spec["control_dt"],
-        action_spec=tuple(spec["action_spec"]),
-        variation=entry["variation"],
-        captions=tuple((t, *index["captions"][caption]) for t, caption in entry["captions"]),
-        bodies=None if entry["bodies"] is None else tuple(entry["bodies"]),
-        terminated=entry["terminated"],
-        truncated=entry["truncated"],
-        return_=entry["return"],
-        run_id=entry["run_id"],
-        key=entry["key"],
-        source=entry["source"],
-        model=entry["model"],
-    )

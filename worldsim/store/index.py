@@ -1,0 +1,75 @@
+"""The episodes of a segment: what its index says of each, and in which row it starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worldsim.errors import StoreError
+from worldsim.store.format import SEGMENTS, Commit, EpisodeInfo, crc32c
+
+__all__ = ["Entry", "read_entries"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where an episode lies, and what is known of it."""
+
+    segment: str
+    row: int
+    """Of its first frame."""
+    info: EpisodeInfo
+
+
+def read_entries(root: Path, commit: Commit) -> list[Entry]:
+    """Return the episodes that a commit makes visible, after a look at the sizes of its files.
+
+    Raises:
+        StoreError: If a file is missing, cut off or damaged.
+    """
+    folder = root / SEGMENTS / commit.segment
+    for name, record in commit.objects.items():
+        try:
+            size = (folder / name).stat().st_size
+        except FileNotFoundError:
+            raise StoreError(f"{folder / name} is missing; restore it from a copy of the store") from None
+        if size != record.num_bytes:
+            raise StoreError(
+                f"{folder / name} is cut off or damaged: it has {size} bytes instead of {record.num_bytes}; "
+                "restore it from a copy of the store"
+            )
+    data = (folder / "zarr.json").read_bytes()
+    if crc32c(data) != commit.objects["zarr.json"].crc32c:
+        raise StoreError(f"{folder / 'zarr.json'} is damaged: its checksum does not match; restore it from a copy")
+    index = json.loads(data)["attributes"]
+    return [
+        Entry(commit.segment, entry["row"], _episode_info(entry, index))
+        for i, entry in enumerate(index["episodes"])
+        if i not in commit.duplicates
+    ]
+
+
+def _episode_info(entry: Mapping[str, Any], index: Mapping[str, Any]) -> EpisodeInfo:
+    spec = index["specs"][entry["spec"]]
+    return EpisodeInfo(
+        length=entry["length"],
+        seed=entry["seed"],
+        policy=entry["policy"],
+        env_id=spec["env_id"],
+        spec=spec["spec"],
+        control_dt=spec["control_dt"],
+        action_spec=tuple(spec["action_spec"]),
+        variation=entry["variation"],
+        captions=tuple((t, *index["captions"][caption]) for t, caption in entry["captions"]),
+        bodies=None if entry["bodies"] is None else tuple(entry["bodies"]),
+        terminated=entry["terminated"],
+        truncated=entry["truncated"],
+        return_=entry["return"],
+        run_id=entry["run_id"],
+        key=entry["key"],
+        source=entry["source"],
+        model=entry["model"],
+    )
