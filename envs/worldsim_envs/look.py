@@ -159,8 +159,7 @@ def compose(
     if any(look.glow):
         away = np.cos(lens.azimuth - np.float32(sun_azimuth))  # (1, W)
         sky = sky + np.array(look.glow, np.float32) * (np.clip(away, 0, 1) ** 4)[..., None] * (1 - lens.rise)
-    color = _soften(np.where((view.body < 0)[..., None], sky, color))
-    color = _through_lens(color, view.depth)
+    color = _through_lens(np.where((view.body < 0)[..., None], sky, color), view.depth)
     if look.rain > 0:
         _streaks(color, look.rain, rain_key)
     np.clip(color, 0, 255, out=color)
@@ -170,22 +169,13 @@ def compose(
 def _through_lens(color: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Return the frame as a lens would spread it: the renderer samples one ray per pixel, a camera integrates over its area.
 
-    What is far holds more detail per pixel, so it is spread more: 30% of a [1, 2, 1] / 4 blur nearby, 85% beyond 30 m.
+    What is far holds more detail per pixel, so it is spread more: 60% of a [1, 2, 1] / 4 blur nearby, 85% beyond 30 m.
     """
     padded = np.pad(color, ((1, 1), (1, 1), (0, 0)), mode="edge")
     rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]  # (H, W + 2, 3)
     spread = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) * np.float32(1 / 16)
-    share = np.clip(depth * np.float32(0.55 / 25) + np.float32(0.3 - 5 * 0.55 / 25), 0.3, 0.85)[..., None]
+    share = np.clip(depth * np.float32(0.01) + np.float32(0.55), 0.6, 0.85)[..., None]
     return color + share * (spread - color)
-
-
-def _soften(color: np.ndarray) -> np.ndarray:
-    """Return a frame as a lens gives it: each pixel gathers a little of its neighbours, which calms far windows and marks."""
-    rows = color.copy()
-    rows[1:-1] = color[1:-1] * np.float32(0.5) + (color[:-2] + color[2:]) * np.float32(0.25)
-    soft = rows.copy()
-    soft[:, 1:-1] = rows[:, 1:-1] * np.float32(0.5) + (rows[:, :-2] + rows[:, 2:]) * np.float32(0.25)
-    return soft
 
 
 def _streaks(color: np.ndarray, rain: float, key: tuple[int, int]) -> None:

@@ -108,7 +108,9 @@ def _prototype(footprint: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
     return triangles, normals, uv, width
 
 
-def prism(footprint: str, size: tuple[float, float, float], narrow: Rect, wide: Rect, roof: Rect, turns: int = 0) -> Mesh:
+def prism(
+    footprint: str, size: tuple[float, float, float], narrow: Rect, wide: Rect, roof: Rect, turns: int = 0
+) -> Mesh:
     """Return a building on ``footprint``, its lower corner at the origin.
 
     Args:

@@ -113,9 +113,7 @@ def _words(text: str, phrases: Mapping[str, object]) -> list[str]:
             continue
         loose = ""
         while token:
-            known = max(
-                (p for p in (*phrases, *_FILLER_ZH) if token.startswith(p)), key=len, default=""
-            )
+            known = max((p for p in (*phrases, *_FILLER_ZH) if token.startswith(p)), key=len, default="")
             if known and loose:
                 words.append(loose)
                 loose = ""

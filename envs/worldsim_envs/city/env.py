@@ -24,7 +24,7 @@ from worldsim.rollout import ActionDim, check_action
 from worldsim_envs.captions import street_caption
 from worldsim_envs.city.layout import CAR_COLORS, CAR_SIZE, PALETTE, Block, Layout, atlas, car_mesh, ground_mesh
 from worldsim_envs.city.policies import POLICIES
-from worldsim_envs.city.traffic import NUM_CARS, Car, car_pose, gap_ahead, move_cars, spawn_cars
+from worldsim_envs.city.traffic import NUM_CARS, Car, gap_ahead, move_cars, spawn_cars
 from worldsim_envs.look import TIMES, WEATHERS, Lens, Look, blend, compose, look_of
 from worldsim_envs.mesh import Mesh
 from worldsim_envs.prompts import parse_prompt
@@ -39,7 +39,7 @@ DRAG = 0.03  # 1/s
 GRIP = {"clear": 7.0, "fog": 7.0, "rain": 5.0}  # m/s2, the most a tyre holds sideways
 CAMERA_HEIGHT, CAMERA_FOV, CAMERA_PITCH = 1.4, 90.0, float(np.radians(-5.0))  # m, deg, rad
 OFF_ROAD_LIMIT = 3.0  # m
-SIGHT = {"clear": 75.0, "rain": 70.0, "fog": 52.0}  # m, how far blocks are drawn
+SIGHT, SIGHT_IN_FOG = 75.0, 52.0  # m, how far blocks are drawn
 
 _FACTORS: dict[str, dict[str, Any]] = {
     "time_of_day": {"values": list(TIMES), "default": "drawn: 0.4, 0.3, 0.3"},
@@ -224,6 +224,7 @@ class CityEnv(gym.Env, EzPickle):
         self._episode_seed = int(self.np_random.integers(1 << 31))
         self._build()
         self._state = self._start()
+        self._place()
         self._show()
         return self._frame.copy(), self._info({"progress": 0.0, "collision": 0.0}, [])
 
@@ -287,6 +288,7 @@ class CityEnv(gym.Env, EzPickle):
         self._episode_seed = snapshot.episode_seed
         self._build()
         self._state = snapshot.state
+        self._place()
         self._show()
 
     def branch(self, n: int) -> list[CityEnv]:
@@ -325,10 +327,10 @@ class CityEnv(gym.Env, EzPickle):
             scene.add_geometry(shape, node_name=name, geom_name=name)
 
         put("ground", ground_mesh())
-        for key in self._layout.keys_near(state.x, state.y, state.yaw, SIGHT["clear"]):
+        for key in self._layout.keys_near(state.x, state.y, state.yaw, SIGHT):
             put(f"{('block', 'street_y', 'street_x')[key[0]]}_{key[1]}_{key[2]}", self._block(key).mesh)
         for car in state.cars:
-            x, y, yaw, _ = car_pose(self._layout, car)
+            x, y, yaw, _ = car.pose
             put(f"car{car.slot}", car_mesh(car.color).moved(x, y, yaw))
         scene.apply_transform(trimesh.transformations.rotation_matrix(-np.pi / 2, (1, 0, 0)))
         scene.export(path, file_type="glb")
@@ -468,7 +470,7 @@ class CityEnv(gym.Env, EzPickle):
         """Return what the ego touches now, or an empty text."""
         state = self._running(or_over=True)
         x, y, _ = _middle(state)
-        near = [c for c in state.cars if np.hypot(*np.subtract(car_pose(self._layout, c)[:2], (x, y))) < 6.0]
+        near = [c for c in state.cars if np.hypot(*np.subtract(c.pose[:2], (x, y))) < 6.0]
         for car in near:
             if self._scene.touching(self._ego, [self._cars[car.slot]]):
                 return f"car{car.slot}"
@@ -490,7 +492,7 @@ class CityEnv(gym.Env, EzPickle):
         """Put every body where the state says, and the blocks around the ego into the scene."""
         state = self._running(or_over=True)
         x, y, yaw = _middle(state)
-        wanted = self._layout.keys_near(x, y, yaw, SIGHT[state.weather])
+        wanted = self._layout.keys_near(x, y, yaw, _sight(_look(state)))
         for key in [key for key in self._drawn if key not in wanted]:
             self._scene.remove(self._drawn.pop(key))
         for key in wanted:
@@ -501,7 +503,7 @@ class CityEnv(gym.Env, EzPickle):
         present = {car.slot: car for car in state.cars}
         for slot, body in enumerate(self._cars):
             if slot in present:
-                cx, cy, heading, _ = car_pose(self._layout, present[slot])
+                cx, cy, heading, _ = present[slot].pose
                 self._scene.place(body, cx, cy, 0.0, heading)
             else:
                 self._scene.place(body, 0.0, 0.0, -500.0, 0.0)
@@ -519,9 +521,7 @@ class CityEnv(gym.Env, EzPickle):
     def _show(self) -> None:
         """Draw the present frame."""
         state = self._running(or_over=True)
-        self._place()
-        before, after, begun, length = state.ramp
-        look = blend(before, after, (state.step - begun) / length)
+        look = _look(state)
         toward_sun = float(np.radians(self._variation["sun_azimuth"]) - state.yaw)
         key = (self._episode_seed, state.step)
         self._frame = compose(self._view(look), look, self._lens, toward_sun, self._ground, key)
@@ -534,7 +534,7 @@ class CityEnv(gym.Env, EzPickle):
         velocity = (state.speed * c - rear * s, state.speed * s + rear * c, 0.0)
         bodies = {"ego": _row(x, y, yaw, velocity, state.yaw_rate)}
         for car in state.cars:
-            cx, cy, heading, bend = car_pose(self._layout, car)
+            cx, cy, heading, bend = car.pose
             along = (car.speed * np.cos(heading), car.speed * np.sin(heading), 0.0)
             bodies[f"car{car.slot}"] = _row(cx, cy, heading, along, car.speed * bend)
         changed = int(state.ramp[2])
@@ -551,7 +551,9 @@ class CityEnv(gym.Env, EzPickle):
             "route": self._route_info(state, x, y, yaw, bodies),
         }
 
-    def _route_info(self, state: CityState, x: float, y: float, yaw: float, bodies: Mapping[str, Any]) -> dict[str, Any]:
+    def _route_info(
+        self, state: CityState, x: float, y: float, yaw: float, bodies: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return what a driver needs: where the lane leads, in the ego's frame, and what stands in it."""
         points = self._route_points(state)
         c, s = math.cos(yaw), math.sin(yaw)
@@ -576,6 +578,17 @@ def _middle(state: CityState) -> tuple[float, float, float]:
     return state.x + half * math.cos(state.yaw), state.y + half * math.sin(state.yaw), state.yaw
 
 
+def _look(state: CityState) -> Look:
+    """Return the look in force at a state's step."""
+    before, after, begun, length = state.ramp
+    return blend(before, after, (state.step - begun) / length)
+
+
+def _sight(look: Look) -> float:
+    """Return how far blocks are drawn, metres: less where haze hides them, so that none is seen to vanish."""
+    return float(np.clip(SIGHT - 680 * (look.density - 0.016), SIGHT_IN_FOG, SIGHT))
+
+
 def _row(x: float, y: float, yaw: float, velocity: tuple[float, float, float], rate: float) -> dict[str, np.ndarray]:
     return {
         "pos": np.array([x, y, CAR_SIZE[2] / 2]),
@@ -588,8 +601,7 @@ def _row(x: float, y: float, yaw: float, velocity: tuple[float, float, float], r
 def _changed(state: CityState, wished: Mapping[str, str], length: int) -> CityState:
     """Return the state with a change of time, weather or traffic begun at its step."""
     state = replace(state, **wished)
-    before, after, begun, was = state.ramp
-    now = blend(before, after, (state.step - begun) / was)
+    now = _look(state)
     return replace(state, ramp=(now, look_of(state.time_of_day, state.weather), state.step, length))
 
 

@@ -105,7 +105,9 @@ def atlas() -> np.ndarray:
                     for column in range(columns):
                         left, wide = column * _CELL // columns, _CELL // columns
                         glass = (118, 138, 165) if rng.random() < 0.38 else np.array(paint) * 0.66
-                        tile[top + deep // 4 : top + deep - max(1, deep // 6), left + wide // 4 : left + wide - wide // 4] = glass
+                        tile[
+                            top + deep // 4 : top + deep - max(1, deep // 6), left + wide // 4 : left + wide - wide // 4
+                        ] = glass
                 row, col = divmod(color * 6 + _FLOORS.index(floors) * 2 + _COLUMNS.index(columns), _GRID)
                 image[row * _CELL : (row + 1) * _CELL, col * _CELL : (col + 1) * _CELL] = tile
     for name, tile_index in _FLAT.items():
@@ -195,6 +197,10 @@ class Layout:
         self.lines = lines - lines[:, -1:] / 2
         """(2, NUM_LINES): x of the streets along y, y of the streets along x."""
         self._xs, self._ys = self.lines[0].tolist(), self.lines[1].tolist()
+        self._areas = self._map_areas()
+        self._keys = list(self._areas)
+        self._bounds = np.array(list(self._areas.values())).T  # (4, K)
+        self._corners = self._bounds[[[0, 2, 2, 0], [1, 1, 3, 3]]].transpose(0, 2, 1)  # (2, K, 4)
 
     def off_road(self, x: float, y: float) -> float:
         """Return how many metres a point lies outside the carriageway (0 on it)."""
@@ -206,44 +212,35 @@ class Layout:
         return best
 
     def keys_near(self, x: float, y: float, yaw: float, reach: float) -> list[tuple[int, int, int]]:
-        """Return the keys of the blocks and junctions that a camera may see, or that are within reach of a bumper."""
-        keys = []
+        """Return the keys of the blocks and streets that a camera may see, or that are within reach of a bumper."""
+        x0, y0, x1, y1 = self._bounds
+        aside, above = np.maximum(np.maximum(x0 - x, x - x1), 0.0), np.maximum(np.maximum(y0 - y, y - y1), 0.0)
+        distance = aside * aside + above * above
+        near = np.flatnonzero(distance <= reach * reach)
+        corners = self._corners[:, near] - np.array([x, y])[:, None, None]  # (2, K, 4)
         c, s = np.cos(yaw), np.sin(yaw)
-        for key, (x0, y0, x1, y1) in self._areas.items():
-            dx, dy = max(x0 - x, x - x1, 0.0), max(y0 - y, y - y1, 0.0)
-            distance = dx * dx + dy * dy
-            if distance > reach * reach:
-                continue
-            if distance < 100.0:
-                keys.append(key)
-                continue
-            ahead, left, right = 0.0, False, False
-            corners = ((x0 - x, y0 - y), (x1 - x, y0 - y), (x1 - x, y1 - y), (x0 - x, y1 - y))
-            seen = [(c * p + s * q, c * q - s * p) for p, q in corners]  # forward, left
-            ahead = max(f for f, _ in seen)
-            left = all(side > f + 3 for f, side in seen)
-            right = all(-side > f + 3 for f, side in seen)
-            if ahead > 0 and not left and not right:
-                keys.append(key)
-        return keys
+        forward = c * corners[0] + s * corners[1]
+        left = c * corners[1] - s * corners[0]
+        margin = 3.0  # m, for what leans out of its block
+        seen = (forward.max(1) > 0) & ((left - forward).min(1) <= margin) & ((-left - forward).min(1) <= margin)
+        return [self._keys[k] for k in near[seen | (distance[near] < 100.0)].tolist()]
 
-    @property
-    def _areas(self) -> dict[tuple[int, int, int], tuple[float, float, float, float]]:
-        if not hasattr(self, "_area_cache"):
-            xs, ys = self._xs, self._ys
-            areas = {}
-            for a in range(-1, NUM_LINES):
-                for b in range(-1, NUM_LINES):
-                    areas[0, a, b] = (*_span(xs, a, not 0 <= b < NUM_LINES - 1), *_span(ys, b, not 0 <= a < NUM_LINES - 1))
-            areas = {k: (v[0], v[2], v[1], v[3]) for k, v in areas.items()}
-            for i in range(NUM_LINES):
-                for j in range(NUM_LINES):
-                    east = xs[i + 1] - BOX if i + 1 < NUM_LINES else xs[i] + BOX
-                    north = ys[j + 1] - BOX if j + 1 < NUM_LINES else ys[j] + BOX
-                    areas[1, i, j] = (xs[i] - HALF_ROAD, ys[j] - HALF_ROAD, xs[i] + HALF_ROAD, north)
-                    areas[2, i, j] = (xs[i] - HALF_ROAD, ys[j] - HALF_ROAD, east, ys[j] + HALF_ROAD)
-            self._area_cache = areas
-        return self._area_cache
+    def _map_areas(self) -> dict[tuple[int, int, int], tuple[float, float, float, float]]:
+        """Return x0, y0, x1, y1 of every block (kind 0) and street (kinds 1 and 2)."""
+        xs, ys = self._xs, self._ys
+        areas = {}
+        for a in range(-1, NUM_LINES):
+            for b in range(-1, NUM_LINES):
+                x0, x1 = _span(xs, a, not 0 <= b < NUM_LINES - 1)
+                y0, y1 = _span(ys, b, not 0 <= a < NUM_LINES - 1)
+                areas[0, a, b] = (x0, y0, x1, y1)
+        for i in range(NUM_LINES):
+            for j in range(NUM_LINES):
+                east = xs[i + 1] - BOX if i + 1 < NUM_LINES else xs[i] + BOX
+                north = ys[j + 1] - BOX if j + 1 < NUM_LINES else ys[j] + BOX
+                areas[1, i, j] = (xs[i] - HALF_ROAD, ys[j] - HALF_ROAD, xs[i] + HALF_ROAD, north)
+                areas[2, i, j] = (xs[i] - HALF_ROAD, ys[j] - HALF_ROAD, east, ys[j] + HALF_ROAD)
+        return areas
 
     def block(self, key: tuple[int, int, int]) -> Block:
         """Return the contents of a block (kind 0) or the marks of a street (kind 1 along y, kind 2 along x)."""
@@ -269,6 +266,17 @@ class Layout:
         """Return whether a street leaves junction (i, j) in a direction."""
         di, dj = _STEP[direction]
         return 0 <= i + di < NUM_LINES and 0 <= j + dj < NUM_LINES
+
+    def street_length(self, i: int, j: int, direction: int) -> float:
+        """Return metres from junction (i, j) to the next one in a direction."""
+        di, dj = _STEP[direction]
+        return abs(self._xs[i + di] - self._xs[i]) + abs(self._ys[j + dj] - self._ys[j])
+
+    def street_point(self, i: int, j: int, direction: int, skip: float) -> tuple[float, float, float, float]:
+        """Return x m, y m, heading rad and curvature 1/m on the lane that leaves a junction, ``skip`` metres from its middle."""
+        di, dj = _STEP[direction]
+        right = self.side * LANE
+        return self._xs[i] + di * skip + dj * right, self._ys[j] + dj * skip - di * right, direction * np.pi / 2, 0.0
 
     def nearest_street(self, x: float, y: float, yaw: float) -> tuple[int, int, int, float]:
         """Return (i, j, direction, metres since that junction) of the street that best fits a pose."""
@@ -303,7 +311,7 @@ def _span(lines: list[float], index: int, corner: bool) -> tuple[float, float]:
     return lines[index] + HALF_ROAD, lines[index + 1] - HALF_ROAD
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def _route(layout: Layout, i: int, j: int, direction: int, skip: float, salt: int) -> Route:
     rng = np.random.default_rng((layout.seed, 5, salt))
     xs, ys = layout.lines
@@ -392,7 +400,9 @@ def _fill_block(
     ]  # fmt: skip
     ring = [p for k, p in enumerate(outline) if p != outline[k - 1]]
     kerb, pavement = color_rect("kerb"), color_rect("pavement")
-    walls = np.array([[(*p, 0), (*q, 0), (*q, 0.16), (*p, 0.16)] for p, q in zip(ring, ring[1:] + ring[:1], strict=True)])
+    walls = np.array(
+        [[(*p, 0), (*q, 0), (*q, 0.16), (*p, 0.16)] for p, q in zip(ring, ring[1:] + ring[:1], strict=True)]
+    )
     meshes += [quads(walls, kerb), polygon(ring, 0.16, kerb)]
     middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
     inside = [tuple(p - np.sign(p - middle) * 0.5) for p in np.array(ring)]
@@ -424,7 +434,14 @@ def _fill_park(meshes: list[Mesh], rng: np.random.Generator, x0: float, y0: floa
 
 
 def _fill_lots(
-    meshes: list[Mesh], boxes: list[Box], rng: np.random.Generator, x0: float, y0: float, x1: float, y1: float, tall: float
+    meshes: list[Mesh],
+    boxes: list[Box],
+    rng: np.random.Generator,
+    x0: float,
+    y0: float,
+    x1: float,
+    y1: float,
+    tall: float,
 ) -> None:
     columns, rows = max(2, round((x1 - x0) / 18)), max(2, round((y1 - y0) / 18))
     xs, ys = np.linspace(x0, x1, columns + 1), np.linspace(y0, y1, rows + 1)
@@ -458,7 +475,12 @@ def _fill_lots(
 
 
 def _line_kerbs(
-    meshes: list[Mesh], boxes: list[Box], rng: np.random.Generator, area: tuple[float, float, float, float], heavy: bool, side: int
+    meshes: list[Mesh],
+    boxes: list[Box],
+    rng: np.random.Generator,
+    area: tuple[float, float, float, float],
+    heavy: bool,
+    side: int,
 ) -> None:
     """Add parked cars, street lamps and street trees along the four sides of a block."""
     x0, y0, x1, y1 = area
@@ -475,7 +497,9 @@ def _line_kerbs(
                 continue
             along = along + draws[1] - 0.5
             x, y = origin[0] + c * along + s * strip, origin[1] + s * along - c * strip
-            meshes.append(_parked_mesh(paints[int(draws[2] * len(paints))]).moved(x, y, yaw if side > 0 else yaw + np.pi))
+            meshes.append(
+                _parked_mesh(paints[int(draws[2] * len(paints))]).moved(x, y, yaw if side > 0 else yaw + np.pi)
+            )
             half = (CAR_SIZE[0] / 2, CAR_SIZE[1] / 2, CAR_SIZE[2] / 2)
             boxes.append(Box((x, y, half[2]), half if k % 2 == 0 else (half[1], half[0], half[2])))
         for n, along in enumerate(np.arange(9.0, length - 6.0, 12.0)):

@@ -92,7 +92,7 @@ def _drive(style: _Style, rng: np.random.Generator) -> Policy:
 def _random(seed: int) -> Policy:
     rng = np.random.default_rng((seed, 21))
     steer, throttle = _Smooth(rng, 0.9), _Smooth(rng, 0.93)
-    size, lean = rng.uniform(0.1, 0.5), rng.uniform(0.0, 0.3)
+    size, lean = rng.uniform(0.08, 0.4), rng.uniform(0.0, 0.3)
 
     def act(obs: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
         action = np.array([size * steer(), lean + 0.5 * throttle()])
@@ -103,18 +103,18 @@ def _random(seed: int) -> Policy:
 
 def _lane_follower(seed: int) -> Policy:
     rng = np.random.default_rng((seed, 22))
-    return _drive(_Style(cruise=rng.uniform(7, 11), turn_speed=rng.uniform(4.5, 6)), rng)
+    return _drive(_Style(cruise=rng.uniform(7, 11), turn_speed=rng.uniform(4.4, 5.6)), rng)
 
 
 def _aggressive(seed: int) -> Policy:
     rng = np.random.default_rng((seed, 23))
     style = _Style(
         cruise=rng.uniform(11, 14.5),
-        turn_speed=rng.uniform(6, 7.5),
-        steer_noise=rng.uniform(0.02, 0.1),
+        turn_speed=rng.uniform(5.2, 6.4),
+        steer_noise=rng.uniform(0.02, 0.07),
         throttle_noise=0.2,
-        weave=rng.uniform(0.02, 0.1),
-        patience=0.6,
+        weave=rng.uniform(0.02, 0.08),
+        patience=0.75,
     )
     return _drive(style, rng)
 
@@ -124,16 +124,16 @@ def _mixture(seed: int) -> Policy:
     kind, inner = rng.random(), int(rng.integers(1 << 30))
     if kind < 0.45:
         style = _Style(
-            cruise=rng.uniform(5, 12),
-            turn_speed=rng.uniform(4.5, 6.5),
-            steer_noise=rng.uniform(0.03, 0.22),
+            cruise=rng.uniform(5.5, 12),
+            turn_speed=rng.uniform(4.2, 5.6),
+            steer_noise=rng.uniform(0.03, 0.18),
             throttle_noise=rng.uniform(0.1, 0.5),
         )
         return _drive(style, rng)
     if kind < 0.70:
-        style = _Style(cruise=rng.uniform(5, 13), turn_speed=rng.uniform(4, 6.5), pauses=rng.random() < 0.4)
+        style = _Style(cruise=rng.uniform(5.5, 13), turn_speed=rng.uniform(4, 5.6), pauses=rng.random() < 0.4)
         return _drive(style, rng)
-    return _aggressive(inner) if kind < 0.90 else _random(inner)
+    return _aggressive(inner) if kind < 0.92 else _random(inner)
 
 
 POLICIES: dict[str, Callable[[int], Policy]] = {

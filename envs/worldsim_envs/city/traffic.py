@@ -13,7 +13,7 @@ import numpy as np
 
 from worldsim_envs.city.layout import CAR_COLORS, NUM_LINES, Layout
 
-__all__ = ["NUM_CARS", "Car", "car_pose", "gap_ahead", "move_cars", "spawn_cars"]
+__all__ = ["NUM_CARS", "Car", "gap_ahead", "move_cars", "spawn_cars"]
 
 NUM_CARS = {"light": 3, "heavy": 8}
 """Moving cars by traffic density."""
@@ -36,6 +36,8 @@ class Car:
     """m/s."""
     cruise: float
     """m/s on an open street."""
+    pose: tuple[float, float, float, float]
+    """Where that puts it: x m, y m, heading rad and curvature 1/m of its middle."""
 
     @property
     def color(self) -> str:
@@ -43,12 +45,11 @@ class Car:
         return list(CAR_COLORS)[self.slot % len(CAR_COLORS)]
 
 
-def car_pose(layout: Layout, car: Car) -> tuple[float, float, float, float]:
-    """Return x m, y m, heading rad and curvature 1/m of a car's middle."""
-    points = layout.route(*car.route).points
-    index = min(int(car.progress), len(points) - 2)
-    part = min(car.progress - index, 1.0)
-    a, b = points[index].tolist(), points[index + 1].tolist()
+def _pose(points: np.ndarray, progress: float) -> tuple[float, float, float, float]:
+    """Return x m, y m, heading rad and curvature 1/m at a distance along a route."""
+    index = min(int(progress), len(points) - 2)
+    part = min(progress - index, 1.0)
+    a, b = points[index : index + 2].tolist()
     return a[0] + (b[0] - a[0]) * part, a[1] + (b[1] - a[1]) * part, a[2] + (b[2] - a[2]) * part, a[3]
 
 
@@ -76,7 +77,7 @@ def move_cars(layout: Layout, cars: Sequence[Car], ego: tuple[float, float, floa
         ego: x m, y m, heading rad of the ego car's middle.
         dt: Seconds.
     """
-    poses = np.array([car_pose(layout, car)[:3] for car in cars] + [ego])  # (M + 1, 3)
+    poses = np.array([car.pose[:3] for car in cars] + [ego])  # (M + 1, 3)
     moved = []
     for k, car in enumerate(cars):
         points = layout.route(*car.route).points
@@ -95,7 +96,8 @@ def move_cars(layout: Layout, cars: Sequence[Car], ego: tuple[float, float, floa
         bend = np.abs(ahead[:12, 3]).max() if len(ahead) else 0.0
         wish = min(car.cruise, 4.6 if bend > 0.01 else 20.0, max(0.0, gap - 4.5) * 0.7)
         speed = car.speed + float(np.clip(wish - car.speed, -_BRAKE * dt, _PULL * dt))
-        moved.append(replace(car, speed=speed, progress=car.progress + speed * dt))
+        progress = car.progress + speed * dt
+        moved.append(replace(car, speed=speed, progress=progress, pose=_pose(points, progress)))
     return tuple(moved)
 
 
@@ -119,7 +121,7 @@ def spawn_cars(
     """
     kept, poses = [], [ego]
     for car in cars:
-        pose = car_pose(layout, car)[:3]
+        pose = car.pose[:3]
         distance = np.hypot(pose[0] - ego[0], pose[1] - ego[1])
         behind = (pose[0] - ego[0]) * np.cos(ego[2]) + (pose[1] - ego[1]) * np.sin(ego[2]) < -35
         if distance < _LEAVE and not behind and (car.slot < wanted or distance < _SPAWN[0]):
@@ -133,7 +135,7 @@ def spawn_cars(
         car = _try_spawn(layout, slot, np.array(poses), near, rng)
         if car is not None:
             kept.append(car)
-            poses.append(car_pose(layout, car)[:3])
+            poses.append(car.pose[:3])
     return tuple(sorted(kept, key=lambda car: car.slot))
 
 
@@ -147,13 +149,11 @@ def _try_spawn(layout: Layout, slot: int, poses: np.ndarray, near: float, rng: n
         cruise = float(rng.uniform(5.0, 9.0))
         if not layout.has_street(i, j, direction):
             continue
-        axis = xs if direction % 2 == 0 else ys
-        index = i if direction % 2 == 0 else j
-        length = abs(axis[index + (1 if direction < 2 else -1)] - axis[index])
-        car = Car(slot, (i, j, direction, float(np.round(9 + part * (length - 18), 3)), salt), 0.0, cruise, cruise)
-        x, y, _, _ = car_pose(layout, car)
+        length = layout.street_length(i, j, direction)
+        skip = round(9 + part * (length - 18), 3)
+        x, y, _, _ = pose = layout.street_point(i, j, direction, skip)
         apart = np.hypot(poses[:, 0] - x, poses[:, 1] - y)
         ahead = (x - ex) * np.cos(heading) + (y - ey) * np.sin(heading) > 0
         if near < apart[0] < _SPAWN[1] and (len(apart) == 1 or apart[1:].min() > 12) and (ahead or attempt > 8):
-            return car
+            return Car(slot, (i, j, direction, skip, salt), 0.0, cruise, cruise, pose)
     return None
