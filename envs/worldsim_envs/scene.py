@@ -86,16 +86,21 @@ class Scene:
         """Add a body at the origin and return its id; without a mesh it is invisible, without boxes it touches nothing."""
         visual = collision = -1
         if mesh is not None:
+            arrays = (mesh.vertices, mesh.normals, mesh.uvs)
+            lists: list[list] = [_lend(kind, values) for kind, values in enumerate(arrays)]
+            lists.append(list(range(len(mesh.vertices))))
             visual = pybullet.createVisualShape(
                 pybullet.GEOM_MESH,
-                vertices=mesh.vertices.tolist(),
-                indices=list(range(len(mesh.vertices))),
-                normals=mesh.normals.tolist(),
-                uvs=mesh.uvs.tolist(),
+                vertices=lists[0],
+                normals=lists[1],
+                uvs=lists[2],
+                indices=lists[3],
                 rgbaColor=[1, 1, 1, 1],
                 specularColor=[0, 0, 0],
                 physicsClientId=self._client,
             )
+            for values in lists:
+                values.clear()  # pybullet never lets go of a list it was given
         if boxes:
             collision = pybullet.createCollisionShapeArray(
                 shapeTypes=[pybullet.GEOM_BOX] * len(boxes),
@@ -151,3 +156,18 @@ class Scene:
             pybullet.disconnect(self._client)
             os.unlink(self._atlas_path)
             self._client = -1
+
+
+_POOL: list[list[list[float]]] = [[], [], []]
+
+
+def _lend(kind: int, values: np.ndarray) -> list[list[float]]:
+    """Return an array as nested lists whose rows are used again.
+
+    pybullet keeps a reference to each row it is given; fresh ones would cost 5 MB per city.
+    """
+    rows, pool = values.tolist(), _POOL[kind]
+    pool.extend([] for _ in range(len(rows) - len(pool)))
+    for held, row in zip(pool, rows, strict=False):
+        held[:] = row
+    return pool[: len(rows)]
