@@ -31,7 +31,7 @@ def start_writer(store, run_id, first, count, per_commit):
 
 
 def obs_shard(store):
-    return store.path / SEGMENTS / store.commits[0].segment / "obs/c/0/0/0/0"
+    return store.path / SEGMENTS / store.commits[0].segment / "obs/c.0.0.0.0"
 
 
 def test_writers_that_commit_at_once_lose_nothing(tmp_path):
@@ -88,7 +88,7 @@ def test_a_flipped_byte_is_found_by_file_and_chunk(store):
     (fault,) = store.verify()
     assert (fault.file, fault.problem) == (str(path.relative_to(store.path)), "its checksum does not match")
     assert fault.chunk == 0 and str(fault).startswith(f"{fault.file} chunk 0: ")
-    with pytest.raises(StoreError, match=r"obs/c/0/0/0/0 chunk 0 is damaged"):
+    with pytest.raises(StoreError, match=r"obs/c\.0\.0\.0\.0 chunk 0 is damaged"):
         RolloutStore.open(store.path).window(episode=0, t=0, length=2)
 
 
@@ -123,7 +123,7 @@ def test_a_shard_that_was_cut_off_is_one_clear_error(store, keep):
 
 def test_a_missing_file_is_named(store):
     obs_shard(store).unlink()
-    with pytest.raises(StoreError, match=r"obs/c/0/0/0/0 is missing"):
+    with pytest.raises(StoreError, match=r"obs/c\.0\.0\.0\.0 is missing"):
         RolloutStore.open(store.path)
     assert [fault.problem for fault in verify(store.path)] == ["is missing"]
 

@@ -123,6 +123,18 @@ def test_frames_with_another_codec_are_read_through_zarr_python(store, tmp_path)
     np.testing.assert_array_equal(out, obs[1:6])
 
 
+def test_shards_that_zarr_python_wrote_are_read_like_our_own(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    obs = make_rollout(0, 20).obs
+    codecs = (zarr.codecs.ZstdCodec(level=3), zarr.codecs.Crc32cCodec())
+    layout = {"shape": obs.shape, "shards": (24, 32, 32, 3), "chunks": (8, 32, 32, 3), "compressors": codecs}
+    zarr.create_array(str(tmp_path / "z"), dtype=obs.dtype, **layout)[:] = obs
+    reader, out = open_rows(tmp_path / "z"), np.empty((12, 32, 32, 3), np.uint8)
+    reader.read(5, out)
+    assert isinstance(reader, ShardReader)
+    np.testing.assert_array_equal(out, obs[5:17])
+
+
 def test_a_reader_keeps_its_version_until_it_is_refreshed(store):
     reader = RolloutStore.open(store.path)
     assert store.append([make_rollout(8)]) == 3

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["data_card"]
 
 _FACTORS = ("weather", "time_of_day", "traffic")
+"""As drawn at reset; an episode counts whole even if one of them changes in it."""
 _MIN_SHARE_OF = {"weather": 0.08, "time_of_day": 0.08}
 """Least share of frames that every value of a factor must have."""
 _SPEED_EDGES = np.arange(21)  # m/s

@@ -216,7 +216,7 @@ def array_metadata(name: str, num_rows: int, chunk_rows: int, row_shape: tuple[i
         "shape": [num_rows, *row_shape],
         "data_type": dtype.name,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [num_chunks * chunk_rows, *row_shape]}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
         "fill_value": fill,
         "codecs": [
             {

@@ -68,7 +68,8 @@ class ShardReader:
         sharding = metadata["codecs"][0]["configuration"]
         self.chunk_shape = tuple(sharding["chunk_shape"])
         self.num_chunks = -(-self.shape[0] // self.chunk_shape[0])
-        self.path = folder / "/".join(["c", *["0"] * len(self.shape)])
+        separator = metadata["chunk_key_encoding"]["configuration"]["separator"]
+        self.path = folder / separator.join(["c", *["0"] * len(self.shape)])
         try:
             with open(self.path, "rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -142,6 +143,7 @@ def _written_here(metadata: dict[str, Any], codecs: list[dict[str, Any]]) -> boo
         [codec["name"] for codec in sharding["codecs"]] == ["bytes", "zstd", "crc32c"]
         and [codec["name"] for codec in sharding["index_codecs"]] == ["bytes", "crc32c"]
         and sharding["index_location"] == "end"
+        and metadata["chunk_key_encoding"]["name"] == "default"
         and metadata["shape"][1:] == shard_row == row
         and shard_rows == -(-metadata["shape"][0] // rows) * rows
     )

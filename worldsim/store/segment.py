@@ -174,9 +174,9 @@ class _ShardFile:
     """One shard: encoded chunks one after the other, then (offset, length) of each and a checksum of that index."""
 
     def __init__(self, folder: Path, chunk_rows: int, row_shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.key = "/".join(["c", *["0"] * (1 + len(row_shape))])
+        self.key = ".".join(["c", *["0"] * (1 + len(row_shape))])
         path = folder / self.key
-        path.parent.mkdir(parents=True)
+        folder.mkdir()
         self.chunk = np.zeros((chunk_rows, *row_shape), dtype)
         self._fill = 0  # rows of the chunk that are written
         self._index: list[tuple[int, int]] = []

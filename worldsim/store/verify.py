@@ -45,8 +45,7 @@ def _segment_faults(root: Path, commit: Commit) -> list[Fault]:
     for name, record in commit.objects.items():
         file = root / SEGMENTS / commit.segment / name
         label = str(file.relative_to(root))
-        field, _, shard = name.partition("/c/")
-        chunks = _chunk_faults(file, label, commit.objects[f"{field}/zarr.json"]) if shard else []
+        chunks = [] if name.endswith("zarr.json") else _chunk_faults(root, commit, name)
         faults += chunks
         problem = _object_problem(file, record)
         if problem is not None and not chunks:
@@ -67,10 +66,11 @@ def _object_problem(file: Path, record: ObjectRecord) -> str | None:
     return None if checksum == record.crc32c else "its checksum does not match"
 
 
-def _chunk_faults(file: Path, label: str, metadata: ObjectRecord) -> list[Fault]:
-    folder = Path(str(file).rsplit("/c/", 1)[0])
+def _chunk_faults(root: Path, commit: Commit, name: str) -> list[Fault]:
+    field = name.split("/")[0]
+    folder = root / SEGMENTS / commit.segment
     try:
-        reader = open_rows(folder, metadata.crc32c)
+        reader = open_rows(folder / field, commit.objects[f"{field}/zarr.json"].crc32c)
     except StoreError:
         return []  # the file itself, or its zarr.json, is reported as a whole
     if not isinstance(reader, ShardReader):
@@ -81,5 +81,5 @@ def _chunk_faults(file: Path, label: str, metadata: ObjectRecord) -> list[Fault]
         try:
             reader.decode(chunk, scratch)
         except StoreError:
-            faults.append(Fault(label, chunk, "its checksum does not match"))
+            faults.append(Fault(str((folder / name).relative_to(root)), chunk, "its checksum does not match"))
     return faults
