@@ -7,7 +7,12 @@ from worldsim.model import ModelSpec, new_model
 from worldsim.model.presets import tiny
 from worldsim.rollout import ActionDim
 
-CAPTIONS = ("a rainy night with heavy traffic", "雨夜,车流密集", "a clear day on a quiet street", "晴朗的白天,安静的街道")
+CAPTIONS = (
+    "a rainy night with heavy traffic",
+    "雨夜,车流密集",
+    "a clear day on a quiet street",
+    "晴朗的白天,安静的街道",
+)
 
 
 def box_spec(**changes):

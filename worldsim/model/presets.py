@@ -19,7 +19,7 @@ class ModelConfig:
     depth: int = 6
     """Number of blocks; even ones attend within a frame, odd ones over time at one place."""
     num_heads: int = 4
-    mlp_dim: int = 896
+    mlp_dim: int = 864
     """Hidden width of a block's feed-forward layer."""
     num_context: int = 8
     """Frames the model starts from, and the temporal window of its attention."""

@@ -121,9 +121,11 @@ def train(
         torch.set_num_threads(threads)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    trainer = _Trainer(RolloutStore.open(store), run, preset, settings, val, init, torch.device(device), log)
-    if resume:
-        trainer.resume()
+    saved = _read_state(run, device) if resume else None
+    tokens = saved["vocabulary"] if saved else None
+    trainer = _Trainer(RolloutStore.open(store), run, preset, settings, val, init, torch.device(device), log, tokens)
+    if saved:
+        trainer.resume(saved)
     use_compile = compile if compile is not None else steps is None and (minutes or 0) >= 5
     return trainer.run(use_compile)
 
@@ -141,6 +143,7 @@ class _Trainer:
         init: str | Path | None,
         device: torch.device,
         log: Callable[[str], None],
+        tokens: Sequence[str] | None,
     ) -> None:
         if len(store) == 0:
             raise StoreError("the store holds no episode; collect some first")
@@ -166,7 +169,7 @@ class _Trainer:
         self.rows = self.data.windows(settings.length)
 
         texts = [text for caption in self.data.captions for text in caption]
-        vocabulary = Vocabulary.from_texts(texts)
+        vocabulary = Vocabulary(tokens) if tokens is not None else Vocabulary.from_texts(texts)
         torch.manual_seed(settings.seed)
         self.parent = None
         if init is not None:
@@ -191,6 +194,7 @@ class _Trainer:
             )
         groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
+        self.card = store.card
         self.step, self.elapsed_s = 0, 0.0
         self.history: list[dict[str, Any]] = []
         count = sum(p.numel() for p in self.networks.parameters())
@@ -198,14 +202,8 @@ class _Trainer:
             f"preset {preset}: {count / 1e6:.2f} M parameters; {len(self.data.captions)} captions, {len(vocabulary)} words; device {device}"
         )
 
-    def resume(self) -> None:
+    def resume(self, state: dict[str, Any]) -> None:
         """Continue where the run stopped."""
-        try:
-            state = torch.load(self.path / "state.pt", map_location=self.device, weights_only=True)
-        except Exception as error:
-            raise CheckpointError(
-                f"{self.path / 'state.pt'} is damaged ({error}); start a new run with init={self.path}"
-            ) from None
         self.networks.load_state_dict(state["networks"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -338,6 +336,7 @@ class _Trainer:
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "history": self.history,
+            "vocabulary": list(self.networks.text.vocabulary.tokens),
         }
         temporary = self.path / "state.pt.partial"
         torch.save(state, temporary)
@@ -348,7 +347,7 @@ class _Trainer:
             config=self.config,
             spec=self.spec,
             starts=self.data.starts(_NUM_STARTS, self.config.num_context, seed=0),
-            card=self.store.card,
+            card=self.card,
             metrics={"validation": self.history},
             meta={
                 "git_sha": _git_sha(),
@@ -365,12 +364,19 @@ class _Trainer:
         )
 
 
+def _read_state(run: Path, device: str) -> dict[str, Any]:
+    try:
+        return torch.load(run / "state.pt", map_location=device, weights_only=True)
+    except Exception as error:  # whatever a damaged file makes its reader say
+        raise CheckpointError(f"{run / 'state.pt'} is damaged ({error}); start a new run with init={run}") from None
+
+
 def _world_of(store: RolloutStore) -> tuple[ModelSpec, str | None]:
     """Return the spec of the world that a store was collected in, and its fingerprint."""
     info = store.info(0)
     kwargs = dict(info.spec)
     try:
-        env = gym.make(info.env_id, **kwargs)
+        env = gym.make(info.env_id, disable_env_checker=True, **kwargs)
     except gym.error.Error as error:
         raise StoreError(
             f"the store's world {info.env_id!r} cannot be made here ({error}); import the package that registers it"

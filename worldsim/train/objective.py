@@ -20,7 +20,7 @@ __all__ = ["Inputs", "Losses", "losses", "make_inputs"]
 
 _SHARE_PURE = 0.6  # frames at tau = 0
 _TAU_MEAN, _TAU_STD = 1.0, 1.2  # of the logit of the other frames' tau
-_TEXT_DROP = 0.1  # share of windows without a prompt, for guidance
+_TEXT_DROP = 0.25  # share of windows without a prompt: most starts have none, and guidance needs both
 _WEIGHT_REWARD, _WEIGHT_TERMINATE = 0.05, 0.05
 
 

@@ -1,0 +1,128 @@
+import json
+import shutil
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import worldsim
+
+from tests.model.helpers import box_spec, shaken_model
+from worldsim.collect import collect
+from worldsim.errors import CheckpointError, StoreError, WorldsimError
+from worldsim.model import spec_of
+from worldsim.store import RolloutStore
+from worldsim.train import TrainConfig, train
+from worldsim.train.data import Dataset
+from worldsim.train.objective import make_inputs
+from worldsim.train.rollout_context import with_own_frames
+
+ENV = "tests.collect.square_world:Square-v0"
+QUICK = TrainConfig(
+    batch=4, length=6, report_s=0.0, validate_s=1e9, save_s=1e9, own_frames_from=0.5, learning_rate=5e-3, warmup_steps=5
+)
+
+
+@pytest.fixture(scope="module")
+def store_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("square") / "store"
+    collect(ENV, 12, path, seed=0)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(store_path, tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "run"
+    train(store_path, path, preset="tiny", steps=60, config=QUICK, log=lambda line: None)
+    return path
+
+
+def _records(run, kind):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def test_the_loss_falls_and_the_run_can_be_loaded(run):
+    losses = [record["reward"] for record in _records(run, "loss")]  # the reward is the action: quickly learned
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
+    model = worldsim.load(run)
+    assert model.spec.env_id == ENV
+    assert model.meta["training"]["steps_done"] == 60
+    assert model.meta["training"]["frames_seen"] == 60 * 4 * 6
+    assert model.card["episodes"] == 12
+    assert (model.starts[0].frames.shape[0], len(model.starts[0].actions)) == (4, 3)
+    assert list((run / "strips").glob("*.png"))
+
+
+def test_a_resumed_run_ends_at_the_same_bits(store_path, run, tmp_path):
+    stopped = tmp_path / "stopped"
+
+    class Stop(BaseException):
+        pass
+
+    def stop_at_25(line):
+        if line.startswith("step 25 "):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(store_path, stopped, preset="tiny", steps=60, config=QUICK, log=stop_at_25)
+    train(store_path, stopped, preset="tiny", steps=60, resume=True, config=QUICK, log=lambda line: None)
+    whole, parts = (torch.load(path / "state.pt", weights_only=True)["networks"] for path in (run, stopped))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(store_path, run, tmp_path):
+    with pytest.raises(WorldsimError, match="already holds a run"):
+        train(store_path, run, preset="tiny", steps=1)
+    with pytest.raises(CheckpointError, match="no run to resume"):
+        train(store_path, tmp_path / "none", preset="tiny", steps=1, resume=True)
+    with pytest.raises(WorldsimError, match="unknown preset"):
+        train(store_path, tmp_path / "none", preset="huge", steps=1)
+    with pytest.raises(WorldsimError, match="budget"):
+        train(store_path, tmp_path / "none", preset="tiny")
+    with pytest.raises(StoreError, match="at least 500 steps"):
+        train(store_path, tmp_path / "none", preset="tiny", steps=1, config=TrainConfig(length=500))
+
+
+def test_a_truncated_state_is_one_clear_error(store_path, run, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(run, damaged)
+    data = (damaged / "state.pt").read_bytes()
+    (damaged / "state.pt").write_bytes(data[: len(data) // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        train(store_path, damaged, preset="tiny", steps=70, resume=True)
+
+
+def test_a_marker_action_shows_in_the_next_frame(store_path):
+    store = RolloutStore.open(store_path)
+    spec = spec_of(gym.make(ENV, disable_env_checker=True), height=32, width=32, control_dt=0.1)
+    data = Dataset(store, spec)
+    batch = data.take(data.windows(5)[:7], 5)
+    for action, frames in zip(batch.action, batch.frames, strict=True):
+        for t in range(5):
+            place = ((action[t].numpy() + 1) * 14).round().astype(int)
+            rows, columns = np.nonzero(frames[t + 1, ..., 0].numpy() == 255)
+            assert (columns.min(), rows.min()) == tuple(place)
+
+
+def test_own_frames_enter_as_context_with_their_age_and_nothing_else_changes():
+    model = shaken_model()
+    networks = model.networks.float()
+    frames = torch.randint(0, 256, (2, 7, 32, 40, 3), dtype=torch.uint8)
+    batch_like = type("Batch", (), {})()
+    batch_like.frames, batch_like.action = frames, torch.rand(2, 6, box_spec().action_dim)
+    batch_like.reward = batch_like.terminated = torch.zeros(2, 6)
+    inputs = make_inputs(batch_like, torch.zeros(2, 6, 1, dtype=torch.long), torch.Generator().manual_seed(0))
+    text = torch.zeros(2, 6, model.config.text_dim)
+    mixed = with_own_frames(networks.denoiser, inputs, text, first=2)
+    assert mixed.age[0].tolist() == [0, 0, 0, 1, 2, 3]
+    assert torch.equal(mixed.previous[:, :3], inputs.previous[:, :3])
+    assert torch.equal(mixed.target, inputs.target)
+    pure = torch.zeros(2, 3)
+    with torch.no_grad():
+        first = networks.denoiser(
+            None, pure, inputs.previous[:, :3], inputs.action[:, :3], inputs.age[:, :3], text[:, :3]
+        ).frame[:, 2]
+    assert (mixed.previous[:, 3, 0] - first.clamp(-1, 1)).abs().max() <= 1 / 127.5
+    assert torch.equal(mixed.previous[:, 4, 1], mixed.previous[:, 3, 0])
