@@ -1,7 +1,7 @@
 """How far imagined frames are from true ones: pure functions of numpy arrays.
 
 The one idea to know: a figure over many clips is a ratio of sums, never a mean of ratios. Each function therefore gives
-one number per frame (or per clip and step), and the caller adds these up over clips before it divides. Frames are uint8 or
+one number per frame (or per clip and step), and the caller adds these up over clips before it divides. Frames are uint8
 or float arrays (..., H, W, 3) in levels of 0 to 255; the leading axes are free, usually (clip, step).
 """
 
@@ -80,7 +80,8 @@ def moving_mask(truth: np.ndarray, last: np.ndarray) -> np.ndarray:
     Returns:
         (..., H, W) bool.
     """
-    return (np.abs(truth.astype(np.int16) - last.astype(np.int16)) > MOVING_LEVELS).any(axis=-1)
+    change = np.abs(truth.astype(np.int16) - last.astype(np.int16))  # (..., H, W, 3)
+    return np.asarray(change.max(axis=-1) > MOVING_LEVELS)
 
 
 def ssim(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:

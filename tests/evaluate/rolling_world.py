@@ -34,7 +34,7 @@ def roll(frame, action):
 class RollingWorld(gym.Env):
     """Ends after ``life`` steps, or after a number of steps drawn from a range by the seed."""
 
-    metadata = {"render_modes": []}
+    metadata = {"render_modes": []}  # noqa: RUF012
     action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
     observation_space = gym.spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
     action_spec = SPEC.action_spec
@@ -74,7 +74,7 @@ class RollingState:
 
 @dataclass
 class RollingModel:
-    """The exact model of RollingWorld, which can be spoiled: ``noise`` levels, ``drift`` pixels a step, an end at a step."""
+    """The exact model of RollingWorld, spoiled by ``noise`` levels, ``drift`` pixels a step, an end."""
 
     noise: float = 0.0
     drift: int = 0

@@ -137,7 +137,7 @@ def test_an_end_before_the_shortest_warm_up_takes_the_next_seed_of_the_clip_and_
 
 
 def test_a_truth_that_always_ends_early_is_refused_in_one_line():
-    with pytest.raises(EnvError, match="more than 20 steps.*RollingWorld"):
+    with pytest.raises(EnvError, match=r"more than 20 steps.*RollingWorld"):
         clips_of(env_kwargs={"life": 15})
 
 
@@ -166,12 +166,12 @@ def test_conditions_have_their_own_skill():
 
 
 def test_seeds_of_the_training_are_a_warning():
-    assert "flatter" in run(RollingModel(card={"seeds": [0, 300_000]})).json["warnings"][0]
-    assert run(RollingModel(card={"seeds": [0, 9_999]})).json["warnings"] == []
+    assert "flatter" in run(RollingModel(card={"seeds": {"min": 0, "max": 300_000}})).json["warnings"][0]
+    assert run(RollingModel(card={"seeds": {"min": 0, "max": 9_999}})).json["warnings"] == []
 
 
 def test_a_truth_of_another_size_is_refused_with_both_sizes():
-    with pytest.raises(EnvError, match="32x32.*48x48"):
+    with pytest.raises(EnvError, match=r"32x32.*48x48"):
         run(RollingModel(), env_kwargs={"size": 48})
 
 

@@ -21,10 +21,12 @@ from worldsim.collect.worker import Job, make_image_env, named_policy, play
 from worldsim.errors import EnvError
 from worldsim.rollout import Rollout
 
-__all__ = ["WARM_UP", "Clip", "Clips", "record_clips"]
+__all__ = ["CONDITIONS", "WARM_UP", "Clip", "Clips", "Pair", "conditions_of", "record_clips"]
 
 WARM_UP = (20, 60)
 """Fewest and most true steps before the model takes over, both included."""
+CONDITIONS = ("time_of_day", "weather", "traffic")
+"""Factors of a world's variation that reports show and break figures down by, where the truth names them."""
 _MAX_SEEDS_PER_CLIP = 10
 
 
@@ -81,6 +83,19 @@ class Clip:
             state=None if truth.state is None else {body: rows[start : end + 1] for body, rows in truth.state.items()},
             caption=captions,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One clip as it was and as the model imagined it; same length, same actions, same frame 0."""
+
+    truth: Rollout
+    imagined: Rollout
+
+
+def conditions_of(rollout: Rollout) -> dict[str, str]:
+    """Return the named factors of CONDITIONS that a rollout's variation gives."""
+    return {name: value for name in CONDITIONS if isinstance(value := rollout.variation.get(name), str)}
 
 
 @dataclass(frozen=True, kw_only=True)

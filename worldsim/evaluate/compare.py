@@ -14,7 +14,7 @@ import torch
 
 from worldsim import metrics
 from worldsim.errors import EnvError
-from worldsim.evaluate.clips import Clip, record_clips
+from worldsim.evaluate.clips import Clip, Pair, record_clips
 from worldsim.evaluate.figures import (
     END_THRESHOLD,
     action_shuffle_ratio,
@@ -25,7 +25,7 @@ from worldsim.evaluate.figures import (
     termination_figures,
 )
 from worldsim.evaluate.imagine import Imagined, action_matrix, imagine
-from worldsim.evaluate.report import Pair, Report
+from worldsim.evaluate.report import Report
 from worldsim.evaluate.scores import (
     Tally,
     copy_last,

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from worldsim import metrics
-from worldsim.evaluate.clips import Clip
+from worldsim.evaluate.clips import CONDITIONS, Clip, conditions_of
 from worldsim.evaluate.imagine import Imagined
 from worldsim.evaluate.scores import Tally
 
 __all__ = [
-    "CONDITIONS",
     "END_THRESHOLD",
     "END_TOLERANCE",
     "action_shuffle_ratio",
@@ -24,8 +23,6 @@ __all__ = [
     "termination_figures",
 ]
 
-CONDITIONS = ("weather", "time_of_day", "traffic")
-"""Factors of a world's variation that get a table of their own where the truth names them."""
 END_TOLERANCE = 3
 """A predicted end is right within this many steps of the true one."""
 END_THRESHOLD = 0.5
@@ -88,8 +85,8 @@ def condition_figures(model: Tally, copy_last: Tally, clips: Sequence[Clip], ste
     """Return {factor: {value: {"episodes": n, "skill": {step: skill}}}} for the named factors that the truth gives."""
     out: dict[str, Any] = {}
     for factor in CONDITIONS:
-        values = [clip.truth.variation.get(factor) for clip in clips]
-        for value in sorted({value for value in values if isinstance(value, str)}):
+        values = [conditions_of(clip.truth).get(factor) for clip in clips]
+        for value in sorted({value for value in values if value is not None}):
             chosen = np.array([v == value for v in values])
             skill = metrics.skill(model.error[chosen].sum(axis=0), copy_last.error[chosen].sum(axis=0))
             out.setdefault(factor, {})[value] = {

@@ -35,7 +35,7 @@ def setting_warnings(model: WorldModel, clips: Sequence[Clip]) -> list[str]:
     """Return a sentence for everything that makes the figures doubtful: seeds that training saw too."""
     found = []
     if seeds := model.card.get("seeds"):
-        low, high = seeds
+        low, high = seeds["min"], seeds["max"]
         shared = sum(low <= clip.seed <= high for clip in clips)
         if shared and clips[0].truth.env_id == model.spec.env_id:
             found.append(
