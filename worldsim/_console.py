@@ -64,8 +64,9 @@ def figure(value: Any) -> str:
 
 
 @contextmanager
-def show_progress(out: Console) -> Iterator[Progress]:
-    """Show progress while a block runs: a bar per stage on a terminal, a plain line every few seconds otherwise."""
+def show_progress() -> Iterator[Progress]:
+    """Show progress on standard error: a bar per stage on a terminal, a plain line every few seconds otherwise."""
+    out = Console(stderr=True, highlight=False)
     if out.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with RichProgress(*columns, console=out, transient=True) as bars:

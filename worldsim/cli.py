@@ -22,6 +22,8 @@ __all__ = ["app", "main", "run"]
 
 TEST_SEED = 200_000
 """First env seed of the range kept for tests."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C; some versions of typer return it, others raise."""
 _STEPS_SHOWN = (1, 4, 8, 16, 32, 64)
 
 app = typer.Typer(name="worldsim", add_completion=False, pretty_exceptions_enable=False)
@@ -67,21 +69,23 @@ def demo(
     out_dir: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Made if missing.")] = Path(
         "worldsim-demo"
     ),
+    model: Annotated[str, typer.Option("--model", metavar="M", help="Bundled name, checkpoint or run.")] = "city-64",
     seed: Annotated[int, typer.Option("--seed", help="Episode i uses env seed SEED + i.")] = TEST_SEED,
     threads: Threads = None,
     json_target: Json = None,
 ) -> None:
     """Drive the bundled imagined city beside the true one: 8 episodes, figures, a report to look at."""
     from worldsim.evaluate import demo as run_demo
+    from worldsim.evaluate.sentences import limits
 
     _use_threads(threads)
     out = console(json_target)
-    with show_progress(out) as progress:
-        report = run_demo(out_dir, seed=seed, progress=progress)
+    with show_progress() as progress:
+        report = run_demo(out_dir, model=model, seed=seed, progress=progress)
     _show_report(out, report.json)
     for name, file in (("report", "report.html"), ("contact sheet", "contact-sheet.png"), ("rollouts", "rollouts")):
-        out.print(f"{name}: {out_dir / file}")
-    out.print("What it cannot do: it invents what was never in view, and small or distant things blur and drift.")
+        out.print(f"{name}: {out_dir / file}", markup=False)
+    out.print(f"What it cannot do: {limits(report.json)[0]}", markup=False)
     write_json(json_target, report.json)
 
 
@@ -121,7 +125,7 @@ def models(seed: NoSeed = 0, json_target: Json = None) -> None:
     rows = []
     for name in bundled():
         model = load(name)
-        skill = model.metrics.get("skill", [])
+        skill = _skill_of(model.metrics)
         rows.append(
             {
                 "name": name,
@@ -129,7 +133,7 @@ def models(seed: NoSeed = 0, json_target: Json = None) -> None:
                 "frame": f"{model.spec.height}x{model.spec.width}",
                 "parameters": model.num_parameters,
                 "megabytes": sum(path.stat().st_size for path in (CHECKPOINTS / name).iterdir()) / 1e6,
-                "trained_minutes": model.metrics.get("trained_minutes"),
+                "trained_minutes": model.meta.get("training", {}).get("minutes_done"),
                 **{f"skill_{step}": skill[step - 1] if len(skill) >= step else None for step in (1, 8, 16)},
                 "sha": model.sha,
             }
@@ -202,7 +206,7 @@ def inspect(
 @app.command(epilog="Example: worldsim verify rollouts")
 def verify(store: StorePath, seed: NoSeed = 0, json_target: Json = None) -> int:
     """Read every byte of a store and check it against its checksums; exit 1 if something is damaged."""
-    from worldsim.store.verify import verify as verify_store
+    from worldsim.store import verify as verify_store
 
     faults = [str(fault) for fault in verify_store(store)]
     out = console(json_target)
@@ -221,29 +225,37 @@ def train(
     minutes: Annotated[float | None, typer.Option("--minutes", help="Train this long.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Or this many steps.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last saved step.")] = False,
+    val: Annotated[Path | None, typer.Option("--val", metavar="STORE", help="Store to validate on.")] = None,
+    init: Annotated[str | None, typer.Option("--init", metavar="M", help="Checkpoint to start from.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
     json_target: Json = None,
 ) -> None:
     """Train a world model on a store; Ctrl-C saves, --resume goes on."""
-    from worldsim.train import train as train_model
+    from worldsim.model import load
+    from worldsim.sim import pick_device
+    from worldsim.train import train as train_on
 
     if (minutes is None) == (steps is None):
         raise WorldsimError("train needs either --minutes or --steps, for example --minutes 60")
-    result = train_model(
+    out = console(json_target)
+    checkpoint = train_on(
         data,
         out_dir,
         preset=preset,
         minutes=minutes,
         steps=steps,
         resume=resume,
+        val=val,
+        init=init,
         seed=seed,
         threads=threads,
-        device=device,
+        device=pick_device(device),
+        log=lambda line: out.print(line, markup=False),
     )
-    console(json_target).print(f"model: {out_dir}; next: worldsim compare --model {out_dir}")
-    write_json(json_target, {"run": str(out_dir), "metrics": getattr(result, "metrics", {})})
+    out.print(f"next: worldsim compare --model {out_dir} -o report.html", markup=False)
+    write_json(json_target, {"checkpoint": str(checkpoint), **load(checkpoint).metrics})
 
 
 @app.command(epilog="Example: worldsim compare --model city-64 --env worldsim/City-v0 -n 8 --horizon 64 -o report.html")
@@ -271,7 +283,7 @@ def compare(
     _use_threads(threads)
     out = console(json_target)
     loaded = load(model).to(pick_device(device))
-    with show_progress(out) as progress:
+    with show_progress() as progress:
         report = compare_with_truth(
             loaded,
             env or loaded.spec.env_id,
@@ -302,9 +314,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            return int(app(_with_json_target(arguments), prog_name="worldsim", standalone_mode=False) or 0)
+            code = int(app(_with_json_target(arguments), prog_name="worldsim", standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("stopped by Ctrl-C", 130)
+        code = INTERRUPTED
     except WorldsimError as error:
         return _complain(str(error), 2)
     except OSError as error:
@@ -316,6 +328,7 @@ def run(arguments: Sequence[str]) -> int:
             raise
         path = getattr(getattr(error, "ctx", None), "command_path", "worldsim")
         return _complain(f"{error.format_message()}\nsee: {path} --help", 2)  # pyright: ignore[reportAttributeAccessIssue]
+    return _complain("stopped by Ctrl-C", code) if code == INTERRUPTED else code
 
 
 def main() -> None:
@@ -368,6 +381,13 @@ def _json_object(text: str) -> dict[str, Any]:
 
 def _spaces(observation: Any, action: Any) -> dict[str, str]:
     return {"observation": str(observation), "action": str(action)}
+
+
+def _skill_of(metrics: Mapping[str, Any]) -> Sequence[float]:
+    """Return skill per step: by `compare` if the checkpoint holds that, else by the training's last validation."""
+    if "compare" in metrics:
+        return metrics["compare"]["skill"]
+    return metrics["validation"][-1]["skill"] if metrics.get("validation") else []
 
 
 def _show_report(out: Console, figures: Mapping[str, Any]) -> None:

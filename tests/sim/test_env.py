@@ -6,10 +6,10 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
-from conftest import SIZE, make_spec, write_checkpoint
 from gymnasium.utils.env_checker import check_env
 from gymnasium.utils.env_match import check_environments_match
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
+from tiny_models import SIZE, make_spec, write_checkpoint
 
 from worldsim.errors import ActionError, CheckpointError, EnvError, PromptError
 from worldsim.sim import WorldModelEnv

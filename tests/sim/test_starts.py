@@ -3,8 +3,8 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from conftest import SIZE
 from PIL import Image
+from tiny_models import SIZE
 
 from worldsim.errors import ActionError, EnvError, StoreError
 from worldsim.rollout import Rollout

@@ -5,8 +5,8 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
-from conftest import make_spec, write_checkpoint
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from tiny_models import make_spec, write_checkpoint
 
 from worldsim.errors import ActionError, EnvError
 from worldsim.sim import WorldModelEnv, WorldModelVectorEnv

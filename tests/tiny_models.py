@@ -1,8 +1,9 @@
+"""An untrained world model of a small City, written as a checkpoint in a moment."""
+
 import numpy as np
-import pytest
 import torch
 
-from worldsim.model import ModelSpec, Start, load, new_model, save
+from worldsim.model import ModelSpec, Start, new_model, save
 from worldsim.model.presets import tiny
 from worldsim.rollout import ActionDim, Caption
 
@@ -11,7 +12,7 @@ CAPTIONS = [
     ("a rainy evening", "雨天黄昏"),
     ("a clear day", "晴朗的白天"),
     ("a foggy night", "雾夜"),
-    ("heavy traffic", "车流密集"),
+    ("rain in heavy traffic", "雨中车流密集"),
 ]
 
 
@@ -67,19 +68,3 @@ def write_checkpoint(path, spec, *, seed=0, end_logit=-20.0):
         meta={},
     )
     return path
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory):
-    return str(write_checkpoint(tmp_path_factory.mktemp("models") / "tiny", make_spec()))
-
-
-@pytest.fixture(scope="session")
-def model(checkpoint):
-    return load(checkpoint)
-
-
-@pytest.fixture(scope="session")
-def mortal_checkpoint(tmp_path_factory):
-    """Its termination head always says the end."""
-    return str(write_checkpoint(tmp_path_factory.mktemp("models") / "mortal", make_spec(), end_logit=20.0))
