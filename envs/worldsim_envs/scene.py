@@ -22,6 +22,29 @@ __all__ = ["Box", "Camera", "Scene", "View"]
 NEAR, FAR = 0.1, 160.0  # m
 
 
+class _Pool:
+    """Rows of numbers that are lent to pybullet again and again.
+
+    `createVisualShape` never gives back its references to the lists that describe a mesh, nor to their items: fresh lists for
+    every mesh would fill the memory within an hour. A test counts.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[list[float] | int] = []
+
+    def lend(self, array: np.ndarray) -> list[list[float] | int]:
+        """Return the rows of (N, D) floats, or 0 to N - 1 for (N,) integers; to be cleared after use."""
+        for index in range(len(self._rows), len(array)):
+            self._rows.append([] if array.ndim == 2 else index)
+        if array.ndim == 2:
+            for row, values in zip(self._rows, array.tolist(), strict=False):
+                row[:] = values  # type: ignore[index]
+        return self._rows[: len(array)]
+
+
+_POOLS = (_Pool(), _Pool(), _Pool(), _Pool())  # vertices, normals, uvs, indices
+
+
 class Box(NamedTuple):
     """A solid box for contacts: centre and half extents in metres, in the frame of its body."""
 
@@ -89,18 +112,7 @@ class Scene:
             arrays = (mesh.vertices, mesh.normals, mesh.uvs)
             lists: list[list] = [_lend(kind, values) for kind, values in enumerate(arrays)]
             lists.append(list(range(len(mesh.vertices))))
-            visual = pybullet.createVisualShape(
-                pybullet.GEOM_MESH,
-                vertices=lists[0],
-                normals=lists[1],
-                uvs=lists[2],
-                indices=lists[3],
-                rgbaColor=[1, 1, 1, 1],
-                specularColor=[0, 0, 0],
-                physicsClientId=self._client,
-            )
-            for values in lists:
-                values.clear()  # pybullet never lets go of a list it was given
+            visual = self._shape(mesh)
         if boxes:
             collision = pybullet.createCollisionShapeArray(
                 shapeTypes=[pybullet.GEOM_BOX] * len(boxes),
@@ -112,6 +124,26 @@ class Scene:
         if mesh is not None:
             pybullet.changeVisualShape(body, -1, textureUniqueId=self._texture, physicsClientId=self._client)
         return body
+
+    def _shape(self, mesh: Mesh) -> int:
+        rows = [
+            pool.lend(array)
+            for pool, array in zip(_POOLS, (mesh.vertices, mesh.normals, mesh.uvs, np.arange(len(mesh.vertices))), strict=True)
+        ]
+        vertices, normals, uvs, indices = rows
+        shape = pybullet.createVisualShape(
+            pybullet.GEOM_MESH,
+            vertices=vertices,
+            indices=indices,
+            normals=normals,
+            uvs=uvs,
+            rgbaColor=[1, 1, 1, 1],
+            specularColor=[0, 0, 0],
+            physicsClientId=self._client,
+        )
+        for lent in rows:
+            lent.clear()
+        return shape
 
     def remove(self, body: int) -> None:
         """Remove a body."""
