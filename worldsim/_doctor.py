@@ -51,10 +51,7 @@ def examine(device: str = "auto", seed: int = 0) -> Iterator[Finding]:
         ("pybullet", lambda: _truth(seed), "pip install --force-reinstall pybullet"),
         ("extras", _extras, "pip install 'worldsim-sdk[all]'"),
         ("matrix product", _matmul, "reinstall torch"),
-        *[
-            (f"model {name}", _model_check(name), "reinstall worldsim-sdk: a bundled checkpoint is damaged")
-            for name in _bundled()
-        ],
+        ("models", _models, "reinstall worldsim-sdk: a bundled checkpoint is missing or damaged"),
     ]
     for name, check, fix in checks:
         try:
@@ -146,21 +143,18 @@ def _matmul() -> str:
     return ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in rates.items())
 
 
-def _bundled() -> list[str]:
+def _models() -> str:
     from worldsim.model import bundled
 
-    return bundled()
-
-
-def _model_check(name: str) -> Callable[[], str]:
-    def check() -> str:
+    seen = []
+    for name in bundled():
         env = gym.make("worldsim/Dream-v0", model=name, disable_env_checker=True)
         env.reset(seed=0)
-        frames_per_second = _step_rate(env, 0)
+        seen.append(f"{name} imagines {_step_rate(env, 0):.0f} frames/s in one stream")
         env.close()
-        return f"loads, {frames_per_second:.0f} imagined frames/s in one stream"
-
-    return check
+    if not seen:
+        raise RuntimeError("no model is bundled")
+    return ", ".join(seen)
 
 
 def _step_rate(env: gym.Env, seed: int) -> float:

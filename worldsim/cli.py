@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 it ran and found a fault, 2 the user's error (one or two l
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -332,7 +333,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Run the command line of this process."""
+    """Run the command line of this process; env modules in the working directory can be imported."""
+    sys.path.append(os.getcwd())
     sys.exit(run(sys.argv[1:]))
 
 

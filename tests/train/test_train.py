@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import worldsim
-
 from tests.model.helpers import box_spec, shaken_model
 from worldsim.collect import collect
 from worldsim.errors import CheckpointError, StoreError, WorldsimError

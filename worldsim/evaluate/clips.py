@@ -3,7 +3,8 @@
 Clip i uses env seed S + i. Its warm-up, the true steps before the model starts, is drawn uniformly from WARM_UP with
 that seed, so that the world moves when imagination begins. No clip is dropped in silence:
 
-- if the truth ends inside the warm-up, a shorter warm-up is drawn from what is left (one true step must follow it);
+- if the truth ends inside the warm-up, a shorter one is drawn, so that at least 16 true steps follow it, or as many as the
+  shortest warm-up leaves;
 - if the truth ends before the shortest warm-up is over, the env seed S + i + k * episodes is tried, k = 1, 2, ...
 
 Both are counted, and the counts go into the report.
@@ -27,6 +28,7 @@ WARM_UP = (20, 60)
 """Fewest and most true steps before the model takes over, both included."""
 CONDITIONS = ("time_of_day", "weather", "traffic")
 """Factors of a world's variation that reports show and break figures down by, where the truth names them."""
+_KEPT_STEPS = 16  # true steps that a shortened warm-up leaves, where there are as many
 _MAX_SEEDS_PER_CLIP = 10
 
 
@@ -157,7 +159,7 @@ def record_clips(
                     f"earlier with {_MAX_SEEDS_PER_CLIP} seeds in a row, from {seed + i}; try another seed or env"
                 )
             if len(truth) <= start:
-                start = int(rng.integers(shortest, len(truth)))
+                start = int(rng.integers(shortest, max(shortest, len(truth) - _KEPT_STEPS) + 1))
                 num_shortened += 1
             clips.append(Clip(truth=truth, seed=clip_seed, start=start, horizon=horizon))
             if progress:

@@ -181,7 +181,7 @@ def compare(
         "num_context": model.config.num_context,
         "control_dt": model.spec.control_dt,
         "num_parameters": model.num_parameters,
-        "warnings": setting_warnings(model, clips),
+        "warnings": setting_warnings(model, env_id, env_kwargs, [clip.seed for clip in clips]),
     }
     pairs = tuple(
         Pair(truth=clip.window(), imagined=_imagined_rollout(clip, stream, model.name))

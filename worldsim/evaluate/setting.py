@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import worldsim
-from worldsim.evaluate.clips import Clip
+from worldsim.collect import env_fingerprint
 from worldsim.model import WorldModel
 
 __all__ = ["commit_name", "setting_warnings"]
@@ -31,15 +32,30 @@ def commit_name() -> str:
     return f"{sha}+" if git("status", "--porcelain", "--untracked-files=no", "--", ".") else f"{sha}"
 
 
-def setting_warnings(model: WorldModel, clips: Sequence[Clip]) -> list[str]:
-    """Return a sentence for everything that makes the figures doubtful: seeds that training saw too."""
+def setting_warnings(model: WorldModel, env_id: str, env_kwargs: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:
+    """Return a sentence for everything that makes figures doubtful: another truth, a changed one, seeds seen in training.
+
+    Args:
+        model: What is compared.
+        env_id, env_kwargs: The truth it is compared with.
+        seeds: Env seeds of the clips.
+    """
+    if env_id != model.spec.env_id:
+        return [f"{model.name} was trained on {model.spec.env_id or 'frames of no named env'}, not on {env_id}"]
     found = []
-    if seeds := model.card.get("seeds"):
-        low, high = seeds["min"], seeds["max"]
-        shared = sum(low <= clip.seed <= high for clip in clips)
-        if shared and clips[0].truth.env_id == model.spec.env_id:
+    fingerprint = model.meta.get("env_fingerprint")
+    same_arguments = dict(env_kwargs) == dict(model.spec.env_kwargs)
+    if fingerprint is not None and same_arguments and fingerprint != env_fingerprint(env_id, env_kwargs):
+        found.append(
+            f"{env_id} no longer looks as it did when {model.name} was trained (its frames have another fingerprint): "
+            "the figures are too low; train the model again"
+        )
+    if trained := model.card.get("seeds"):
+        low, high = trained["min"], trained["max"]
+        num_shared = sum(low <= seed <= high for seed in seeds)
+        if num_shared:
             found.append(
-                f"{shared} of {len(clips)} env seeds lie in the range {low} to {high} that {model.name} saw in "
+                f"{num_shared} of {len(seeds)} env seeds lie in the range {low} to {high} that {model.name} saw in "
                 "training: the figures flatter it; take seeds from 200,000 on"
             )
     return found

@@ -1,4 +1,7 @@
-"""A checkpoint is a directory: config.json, model.safetensors (bfloat16), starts.npz, metrics.json. `load` needs nothing else."""
+"""A checkpoint is a directory: config.json, model.safetensors (bfloat16), starts.npz, metrics.json.
+
+`load` needs nothing else.
+"""
 
 from __future__ import annotations
 
@@ -147,7 +150,8 @@ def load(name_or_path: str | Path) -> WorldModel:
     if expected != found:
         name = next(n for n in sorted({*expected, *found}) if expected.get(n) != found.get(n))
         raise CheckpointError(
-            f"{path}: config.json and model.safetensors do not fit: {name} should be {expected.get(name)}, is {found.get(name)}"
+            f"{path}: config.json and model.safetensors do not fit: "
+            f"{name} should be {expected.get(name)}, is {found.get(name)}"
         )
     networks.load_state_dict({name: value.float() for name, value in weights.items()})
     meta = {key: value for key, value in whole.items() if key not in {"config", "spec", "vocabulary", "card"}}
@@ -166,7 +170,8 @@ def load(name_or_path: str | Path) -> WorldModel:
 
 def _spec(values: dict[str, Any]) -> ModelSpec:
     dims = tuple(ActionDim(**dim) for dim in values.pop("action_spec"))
-    return ModelSpec(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}, action_spec=dims)
+    plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return ModelSpec(**plain, action_spec=dims)
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

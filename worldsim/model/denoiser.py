@@ -2,13 +2,17 @@
 
 Axes: B streams, T frames, N patches of a frame, D width, H and W pixels, A action numbers, P cached frames.
 
-Three ideas carry it. (1) A simulated world is mostly the last frame, moved: the head gives a flow per pixel, the previous frame is
-warped by it, and small convolutions paint new colours through a mask where something is new. It starts as "copy the last frame".
-(2) Each frame has its own noise level tau, so that known frames and imagined ones live in one sequence. The noisy frame enters as the
-linear least-squares estimate of its change against the previous frame; at tau = 0 that estimate is zero, so that the first denoiser
-call predicts the mean and costs no capacity for ignoring noise. (3) Attention alternates between the patches of one frame and one
-place over time; the latter is causal with a sliding window, so that a cache of the last frames gives the same output as the whole
-sequence, and a step costs the same after a thousand of them.
+Three ideas carry it.
+
+1. A simulated world is mostly the last frame, moved: the head gives a flow per pixel, the previous frame is warped by
+   it, and small convolutions paint new colours through a mask where something is new. It starts as "copy the last
+   frame".
+2. Each frame has its own noise level tau, so that known and imagined frames live in one sequence. The noisy frame
+   enters as the linear least-squares estimate of its change against the previous frame; at tau = 0 that estimate is
+   zero, so that the first denoiser call predicts the mean and costs no capacity for ignoring noise.
+3. Attention alternates between the patches of one frame and one place over time; the latter is causal with a sliding
+   window, so that a cache of the last frames gives the same output as the whole sequence, and a step costs the same
+   after a thousand.
 """
 
 from __future__ import annotations
@@ -167,7 +171,8 @@ class Denoiser(nn.Module):
             self.to_pixels.weight[: 2 * pixels] = 0
             self.to_pixels.bias.zero_()
             last = self.paint[-1]
-            assert isinstance(last, nn.Conv2d) and last.bias is not None
+            assert isinstance(last, nn.Conv2d)
+            assert last.bias is not None
             last.weight[0] = 0
             last.bias.copy_(torch.tensor([_MASK_BIAS, 0.0, 0.0, 0.0]))
 
@@ -188,7 +193,7 @@ class Denoiser(nn.Module):
             tau: (B, T) noise level; 1 is data.
             previous: (B, T, 2, 3, H, W) the frame before each frame and the one before that, in [-1, 1].
             action: (B, T, A) encoded action that leads into each frame.
-            age: (B, T) int, how many of the last steps before the frame were the model's own; MAX_AGE + 1 marks padding.
+            age: (B, T) int, how many of the last steps before the frame were the model's own; MAX_AGE + 1: padding.
             text: (B, T, text_dim) encoded caption.
             cache: (B, L, 2, N, heads, P, D / heads) from an earlier call; None at the start of a sequence.
         """

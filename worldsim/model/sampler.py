@@ -35,7 +35,7 @@ def sample_frame(
 
     Args:
         denoiser: Predicts the clean frame.
-        noise: (B, 1, 3, H, W) standard normal; may be None for a single step, which starts where the noise says nothing.
+        noise: (B, 1, 3, H, W) standard normal; None will do for a single step, which starts where noise says nothing.
         num_steps: Denoiser calls.
         previous, action, age, text, cache: As in `Denoiser.forward`, for one frame.
     """

@@ -1,4 +1,7 @@
-"""What a world model is a model of: frame size, action space, units, time; and the one place where actions are encoded."""
+"""What a world model is a model of: frame size, action space, units, time.
+
+This is the one place where actions are encoded.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The built-in text encoder for English and Chinese: a vocabulary of the words that training showed, averaged and mixed.
+"""The built-in text encoder for English and Chinese: the words that training showed, averaged and mixed.
 
-It knows what it does not know: words outside the vocabulary are reported, never guessed. English is split into words, Chinese into
-single characters and pairs of neighbours, so that no segmenter is needed.
+It knows what it does not know: words outside the vocabulary are reported, never guessed. English is split into words,
+Chinese into single characters and pairs of neighbours, so that no segmenter is needed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ MAX_PROMPT_CHARS = 2000
 _MAX_TOKENS = 48
 _PIECE = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+|[㐀-鿿]+", re.IGNORECASE)
 _FILLER = frozenset(
-    "a an and are as at be by can could day drive driving for from i in into is it its let make me my now of on or our please show some "
-    "that the then there this through to turn want we with would you your".split()
-) - {"day"}
+    re.findall(
+        r"\w+",
+        """a an and are as at be by can could drive driving for from i in into is it its let make me my now of on or our
+        please show some that the then there this through to turn want we with would you your""",
+    )
+)
 _FILLER_ZH = frozenset("的了在是和与着过把被让请我你他她它们这那一个上下里中有很也就都要")
 
 
@@ -100,9 +103,7 @@ class Vocabulary:
         for end in range(1, len(run) + 1):
             if end == len(run) or covered[end] != covered[start]:
                 part = run[start:end]
-                if covered[start]:
-                    known.append(part)
-                elif len(part) == 1 and part in self._index:
+                if covered[start] or part in self._index:
                     known.append(part)
                 elif not set(part) <= _FILLER_ZH:
                     unknown.append(part)

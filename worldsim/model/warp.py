@@ -9,7 +9,7 @@ __all__ = ["warp"]
 _CUBIC, _REPEAT_EDGE = 2, 1  # codes of the ATen operator
 
 
-# An operator of its own, since torch.compile would break the library's kernel up into one that is ten times slower on a CPU.
+# An operator of its own: torch.compile would break the library's kernel up into one that is ten times slower on a CPU.
 @torch.library.custom_op("worldsim::cubic_sample", mutates_args=())
 def _cubic_sample(image: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     return torch.ops.aten.grid_sampler_2d(image, grid, _CUBIC, _REPEAT_EDGE, True).contiguous()
@@ -33,11 +33,11 @@ def _(gradient: torch.Tensor, image: torch.Tensor, grid: torch.Tensor) -> torch.
     return torch.empty_like(grid)
 
 
-def _keep(ctx, inputs, output) -> None:  # noqa: ANN001
+def _keep(ctx, inputs, output) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _backward(ctx, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:  # noqa: ANN001
+def _backward(ctx, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:
     return None, _cubic_sample_backward(gradient.contiguous(), *ctx.saved_tensors)
 
 
@@ -47,7 +47,8 @@ _cubic_sample.register_autograd(_backward, setup_context=_keep)
 def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     """Return ``image`` sampled at each pixel's own place plus ``flow``, with a cubic convolution kernel.
 
-    A cubic kernel keeps edges that a bilinear one would soften again at every imagined step. Gradients reach the flow, not the image.
+    A cubic kernel keeps edges that a bilinear one would soften again at every imagined step. Gradients reach the flow,
+    not the image.
 
     Args:
         image: (B, C, H, W).

@@ -197,8 +197,8 @@ class WorldModel:
         """Return the state after a context of known frames.
 
         Args:
-            frames: (N, C, H, W, 3) uint8; the last ``num_context`` are used, and if there are fewer the first is repeated and
-                marked as padding.
+            frames: (N, C, H, W, 3) uint8; the last ``num_context`` are used, and if there are fewer the first is
+                repeated and marked as padding.
             actions: (N, C - 1, ...) in the units of the action space.
             prompts: Text or None per stream.
             seeds: Noise seed per stream.
@@ -212,7 +212,8 @@ class WorldModel:
         size = (self.spec.height, self.spec.width, 3)
         if frames.ndim != 5 or frames.shape[2:] != size or frames.dtype != np.uint8 or frames.shape[1] < 1:
             raise EnvError(
-                f"{self.name} starts from (N, C, {size[0]}, {size[1]}, 3) uint8 frames; got {frames.shape} {frames.dtype}"
+                f"{self.name} starts from (N, C, {size[0]}, {size[1]}, 3) uint8 frames; "
+                f"got {frames.shape} {frames.dtype}"
             )
         batch, num_given = frames.shape[:2]
         real = np.full(batch, num_given) if num_frames is None else np.asarray(num_frames)

@@ -69,7 +69,7 @@ def chart_html(
             upper = [f"{x_of(s):.1f},{y_of(hi):.1f}" for s, _, hi in ends]
             lower = [f"{x_of(s):.1f},{y_of(lo):.1f}" for s, lo, _ in reversed(ends)]
             parts.append(f'<polygon class="band {line.color}" points="{" ".join(upper + lower)}"/>')
-    for line in series:
+    for line in reversed(series):  # the first line lies on top
         for run in _runs(line.values):
             points = " ".join(f"{x_of(step):.1f},{y_of(value):.1f}" for step, value in run)
             dashed = " dashed" if line.dashed else ""

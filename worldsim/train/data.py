@@ -1,4 +1,7 @@
-"""A store's frames in memory, and windows over them that depend on (seed, step) alone, so that a run resumes where it stopped."""
+"""A store's frames in memory, and windows over them that depend on (seed, step) alone.
+
+A run resumes where it stopped.
+"""
 
 from __future__ import annotations
 

@@ -153,7 +153,8 @@ class _Trainer:
         gigabytes = bytes_needed(store) / 2**30
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
         log(
-            f"{len(store)} episodes, {store.num_frames} frames; they take {gigabytes:.1f} GiB of memory, {free:.1f} GiB are free"
+            f"{len(store)} episodes, {store.num_frames} frames; they take {gigabytes:.1f} GiB of memory, "
+            f"{free:.1f} GiB are free"
         )
         if gigabytes > 0.9 * free:
             raise WorldsimError(
@@ -199,7 +200,8 @@ class _Trainer:
         self.history: list[dict[str, Any]] = []
         count = sum(p.numel() for p in self.networks.parameters())
         log(
-            f"preset {preset}: {count / 1e6:.2f} M parameters; {len(self.data.captions)} captions, {len(vocabulary)} words; device {device}"
+            f"preset {preset}: {count / 1e6:.2f} M parameters; {len(self.data.captions)} captions, "
+            f"{len(vocabulary)} words; device {device}"
         )
 
     def resume(self, state: dict[str, Any]) -> None:
@@ -289,7 +291,9 @@ class _Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         decay = min(settings.ema, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.networks.parameters()), 1 - decay)
+        with torch.no_grad():
+            for average, value in zip(self.ema.parameters(), self.networks.parameters(), strict=True):
+                average.lerp_(value, 1 - decay)
         return replace(result, total=result.total.detach())
 
     def _rate(self) -> float:

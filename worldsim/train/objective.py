@@ -1,8 +1,8 @@
 """What the networks are trained for: clean frames from noisy ones, reward and end of each step.
 
-Rectified flow in clean-frame prediction: noisy = tau * frame + (1 - tau) * noise, one tau per frame, squared error between the predicted
-and the true frame. Most frames have tau = 0, the level at which a step begins: what is predicted there decides a rollout, and all that
-follows refines it.
+Rectified flow in clean-frame prediction: noisy = tau * frame + (1 - tau) * noise, one tau per frame, squared error
+between the predicted and the true frame. Most frames have tau = 0, the level at which a step begins: what is
+predicted there decides a rollout, and all that follows refines it.
 """
 
 from __future__ import annotations

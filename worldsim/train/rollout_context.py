@@ -1,7 +1,7 @@
 """Self-rollout: part of the training windows carry the model's own frames as context, marked by their age.
 
-A rollout feeds the model its own output. Without having seen that in training it drifts; with it unmarked it learns to distrust
-true frames too. So the age of the context is an input, and true contexts keep age 0.
+A rollout feeds the model its own output. Without having seen that in training it drifts; with it unmarked it learns
+to distrust true frames too. So the age of the context is an input, and true contexts keep age 0.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ class Validation:
         steps = [s for s in (1, 4, 8, 16) if s <= len(self.skill)]
         skill = " ".join(f"{self.skill[s - 1]:.2f}" for s in steps)
         sharp = " ".join(f"{self.sharpness[s - 1]:.2f}" for s in steps)
-        return f"skill at {'/'.join(map(str, steps))}: {skill} | sharpness {sharp} | shuffle {self.action_shuffle_ratio:.2f}"
+        at = "/".join(map(str, steps))
+        return f"skill at {at}: {skill} | sharpness {sharp} | shuffle {self.action_shuffle_ratio:.2f}"
 
 
 def validate(
