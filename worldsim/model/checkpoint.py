@@ -78,14 +78,14 @@ def save(
     path.mkdir(parents=True, exist_ok=True)
     weights = {name: value.to(torch.bfloat16).contiguous() for name, value in networks.state_dict().items()}
     _write(path / "model.safetensors", safetensors.torch.save(weights))
-    arrays = {
-        "frames": np.stack([start.frames for start in starts]),
-        "actions": np.stack([start.actions for start in starts]),
-        "caption_en": np.array([start.caption.en for start in starts]),
-        "caption_zh": np.array([start.caption.zh for start in starts]),
-    }
     temporary = path / "starts.partial.npz"
-    np.savez_compressed(temporary, **arrays)
+    np.savez_compressed(
+        temporary,
+        frames=np.stack([start.frames for start in starts]),
+        actions=np.stack([start.actions for start in starts]),
+        caption_en=np.array([start.caption.en for start in starts]),
+        caption_zh=np.array([start.caption.zh for start in starts]),
+    )
     os.replace(temporary, path / "starts.npz")
     _write(path / "metrics.json", _json(metrics))
     versions = {name: metadata.version(name) for name in ("torch", "numpy", "gymnasium", "worldsim-sdk")}
