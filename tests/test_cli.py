@@ -17,6 +17,7 @@ from worldsim import cli, evaluate
 from worldsim._console import figure, write_json
 from worldsim.cli import run
 from worldsim.errors import EnvError
+from worldsim.model import bundled
 from worldsim.rollout import Rollout
 from worldsim.store import RolloutStore
 
@@ -232,15 +233,16 @@ def test_envs_lists_each_truth_beside_its_dream(capsys):
 
 
 def test_models_lists_what_is_bundled(capsys):
-    from worldsim.model import bundled
-
     assert run(["models", "--json"]) == 0
     assert [row["name"] for row in json.loads(capsys.readouterr().out)] == bundled()
 
 
 def test_doctor_finds_this_machine_well(capsys):
-    assert run(["doctor", "--json"]) == 0, capsys.readouterr().err
+    code = run(["doctor", "--json"])
     findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
+    bad = [name for name, finding in findings.items() if not finding["is_ok"]]
+    assert bad == ([] if bundled() else ["models"])
+    assert code == bool(bad)
     assert {"python", "torch", "processor", "disk", "zarr", "pybullet", "matrix product"} <= set(findings)
     assert "steps/s" in findings["pybullet"]["value"]
 
