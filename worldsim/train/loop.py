@@ -62,6 +62,8 @@ class TrainConfig:
     """Share of the budget after which windows with the model's own frames as context are mixed in."""
     own_frames_share: float = 0.5
     """Share of the steps after that which use them."""
+    contrast_weight: float = 0.0
+    """Weight of the difference of local contrast, from ``own_frames_from`` on."""
     seed: int = 0
     report_s: float = 10.0
     """Seconds between lines."""
@@ -259,7 +261,7 @@ class _Trainer:
         )
         return self.path / "checkpoint"
 
-    def _step(self, loss_of: Callable[[Networks, Inputs], Losses]) -> Losses:
+    def _step(self, loss_of: Callable[[Networks, Inputs, torch.Tensor], Losses]) -> Losses:
         settings = self.settings
         rng = np.random.Generator(np.random.Philox(key=[settings.seed, self.step]))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -271,12 +273,14 @@ class _Trainer:
         inputs = make_inputs(batch, tokens, generator)
         inputs = Inputs(**{f.name: getattr(inputs, f.name).to(self.device) for f in fields(Inputs)})
         with torch.autocast(self.device.type, torch.bfloat16):
-            if self.progress >= settings.own_frames_from and rng.random() < settings.own_frames_share:
+            late = self.progress >= settings.own_frames_from
+            if late and rng.random() < settings.own_frames_share:
                 text = self.networks.text(inputs.tokens).detach()
                 inputs = with_own_frames(
                     self.networks.denoiser, inputs, text, int(rng.integers(1, settings.length - 1))
                 )
-            result = loss_of(self.networks, inputs)
+            weight = torch.tensor(settings.contrast_weight if late else 0.0, device=self.device)
+            result = loss_of(self.networks, inputs, weight)
         if not torch.isfinite(result.total):
             path = self.path / f"bad_batch_{self.step}.npz"
             np.savez_compressed(path, frames=batch.frames.numpy(), action=batch.action.numpy(), tau=inputs.tau.numpy())
@@ -308,7 +312,7 @@ class _Trainer:
         self._write({"kind": "loss", **mean, "frames_per_second": frames_per_second})
         self.log(
             f"step {self.step} | {100 * self.progress:.1f}% | loss {mean['total']:.4f} frame {mean['frame']:.5f} "
-            f"refine {mean['refine']:.5f} reward {mean['reward']:.4f} end {mean['terminate']:.4f} | "
+            f"refine {mean['refine']:.5f} contrast {mean['contrast']:.4f} reward {mean['reward']:.4f} end {mean['terminate']:.4f} | "
             f"{frames_per_second:.0f} frames/s | {left_s / 60:.0f} min left"
         )
 

@@ -57,6 +57,8 @@ class Losses:
     """Mean squared error at tau = 0, frames in [-1, 1]."""
     refine: torch.Tensor
     """The same at the other noise levels."""
+    contrast: torch.Tensor
+    """Mean difference of local contrast; see `local_contrast`."""
     reward: torch.Tensor
     terminate: torch.Tensor
 
@@ -92,8 +94,29 @@ def make_inputs(batch: Batch, tokens: torch.Tensor, generator: torch.Generator, 
     )
 
 
-def losses(networks: Networks, inputs: Inputs) -> Losses:
-    """Return the loss of one batch and its parts."""
+def local_contrast(frames: torch.Tensor) -> torch.Tensor:
+    """Return the root mean square of the differences between neighbouring pixels in each 8 x 8 square.
+
+    Args:
+        frames: (N, 3, H, W).
+
+    Returns:
+        (N, 3, h, w).
+    """
+    across = F.pad((frames[..., 1:] - frames[..., :-1]).square(), (0, 1))
+    down = F.pad((frames[..., 1:, :] - frames[..., :-1, :]).square(), (0, 0, 0, 1))
+    return (F.avg_pool2d(across + down, 8, ceil_mode=True) + 1e-4).sqrt()
+
+
+def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) -> Losses:
+    """Return the loss of one batch and its parts.
+
+    Args:
+        networks: What is trained.
+        inputs: The batch.
+        contrast_weight: () weight of the difference of local contrast. A squared error alone is least for the mean of all
+            possible frames, which is blurred, and a rollout blurs it again at every step.
+    """
     out: Denoised = networks.denoiser(
         inputs.noisy, inputs.tau, inputs.previous, inputs.action, inputs.age, networks.text(inputs.tokens)
     )
@@ -102,11 +125,13 @@ def losses(networks: Networks, inputs: Inputs) -> Losses:
     reward = F.smooth_l1_loss(out.reward, inputs.reward, beta=0.1)
     terminate = F.binary_cross_entropy_with_logits(out.terminate, inputs.terminated)
     scale = 1.0 / networks.denoiser.config.residual_std**2
-    total = scale * error.mean() + _WEIGHT_REWARD * reward + _WEIGHT_TERMINATE * terminate
+    contrast = (local_contrast(out.frame.flatten(0, 1)) - local_contrast(inputs.target.flatten(0, 1))).abs().mean()
+    total = scale * error.mean() + contrast_weight * contrast + _WEIGHT_REWARD * reward + _WEIGHT_TERMINATE * terminate
     return Losses(
         total=total,
         frame=(error * pure).sum().detach() / pure.sum().clamp_min(1),
         refine=(error * (1 - pure)).sum().detach() / (1 - pure).sum().clamp_min(1),
+        contrast=contrast.detach(),
         reward=reward.detach(),
         terminate=terminate.detach(),
     )
