@@ -22,10 +22,8 @@ _LAZY = {
     "RolloutStore": "worldsim.store",
     "WorldModel": "worldsim.model",
     "WorldState": "worldsim.model",
-    "collect": "worldsim.collect",
     "compare": "worldsim.evaluate",
     "load": "worldsim.model",
-    "train": "worldsim.train",
 }
 
 __all__ = [*_LAZY, "errors"]  # noqa: PLE0604

@@ -310,10 +310,10 @@ class _Trainer:
         mean = {f.name: float(np.mean([float(getattr(r, f.name)) for r in recent])) for f in fields(Losses)}
         left_s = self.elapsed_s * (1 - self.progress) / max(self.progress, 1e-6)
         self._write({"kind": "loss", **mean, "frames_per_second": frames_per_second})
+        parts = " ".join(f"{name} {value:.4f}" for name, value in mean.items())
         self.log(
-            f"step {self.step} | {100 * self.progress:.1f}% | loss {mean['total']:.4f} frame {mean['frame']:.5f} "
-            f"refine {mean['refine']:.5f} contrast {mean['contrast']:.4f} reward {mean['reward']:.4f} end {mean['terminate']:.4f} | "
-            f"{frames_per_second:.0f} frames/s | {left_s / 60:.0f} min left"
+            f"step {self.step} | {100 * self.progress:.1f}% | {parts} | {frames_per_second:.0f} frames/s | "
+            f"{left_s / 60:.0f} min left"
         )
 
     def _validate(self) -> Validation | None:

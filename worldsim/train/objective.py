@@ -114,8 +114,8 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
     Args:
         networks: What is trained.
         inputs: The batch.
-        contrast_weight: () weight of the difference of local contrast. A squared error alone is least for the mean of all
-            possible frames, which is blurred, and a rollout blurs it again at every step.
+        contrast_weight: () weight of the difference of local contrast. A squared error alone is least for the mean of
+            all possible frames, which is blurred, and a rollout blurs it again at every step.
     """
     out: Denoised = networks.denoiser(
         inputs.noisy, inputs.tau, inputs.previous, inputs.action, inputs.age, networks.text(inputs.tokens)
