@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rolling_world import ENV_ID, SPEC, RollingModel
 
+from worldsim.collect import env_fingerprint
 from worldsim.errors import EnvError
 from worldsim.evaluate import compare
 from worldsim.evaluate.clips import record_clips
@@ -168,6 +169,17 @@ def test_conditions_have_their_own_skill():
 def test_seeds_of_the_training_are_a_warning():
     assert "flatter" in run(RollingModel(card={"seeds": {"min": 0, "max": 300_000}})).json["warnings"][0]
     assert run(RollingModel(card={"seeds": {"min": 0, "max": 9_999}})).json["warnings"] == []
+
+
+def test_a_truth_that_changed_since_the_training_is_a_warning():
+    now = env_fingerprint(ENV_ID)
+    assert run(RollingModel(meta={"env_fingerprint": now})).json["warnings"] == []
+    assert "no longer looks" in run(RollingModel(meta={"env_fingerprint": "0" * 16})).json["warnings"][0]
+
+
+def test_another_truth_than_the_models_is_a_warning():
+    model = RollingModel(spec=replace(SPEC, env_id="worldsim/City-v0"))
+    assert "not on RollingWorld-v0" in run(model).json["warnings"][0]
 
 
 def test_a_truth_of_another_size_is_refused_with_both_sizes():

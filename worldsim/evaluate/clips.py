@@ -3,8 +3,8 @@
 Clip i uses env seed S + i. Its warm-up, the true steps before the model starts, is drawn uniformly from WARM_UP with
 that seed, so that the world moves when imagination begins. No clip is dropped in silence:
 
-- if the truth ends inside the warm-up, a shorter one is drawn, so that at least 16 true steps follow it, or as many as the
-  shortest warm-up leaves;
+- if the truth ends inside the warm-up, a shorter one is drawn, so that at least 16 true steps follow it, or as many as
+  the shortest warm-up leaves;
 - if the truth ends before the shortest warm-up is over, the env seed S + i + k * episodes is tried, k = 1, 2, ...
 
 Both are counted, and the counts go into the report.

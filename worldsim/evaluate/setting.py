@@ -33,7 +33,7 @@ def commit_name() -> str:
 
 
 def setting_warnings(model: WorldModel, env_id: str, env_kwargs: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:
-    """Return a sentence for everything that makes figures doubtful: another truth, a changed one, seeds seen in training.
+    """Return a sentence for everything that makes figures doubtful: another or a changed truth, seen seeds.
 
     Args:
         model: What is compared.
