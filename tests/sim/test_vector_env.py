@@ -162,6 +162,16 @@ def test_streams_can_be_restored_and_one_moment_branched_into_all(envs):
     assert (frames[1] != frames[0]).any()
 
 
+def test_snapshots_of_every_stream_begin_a_fresh_batch_without_a_reset(envs, model):
+    envs.reset(seed=0)
+    envs.step(actions_for(1)[0])
+    other = WorldModelVectorEnv(N, model, sampler_steps=2)
+    with pytest.raises(EnvError, match="every stream"):
+        other.restore(envs.snapshot([0]), [0])
+    other.restore(envs.snapshot())
+    np.testing.assert_array_equal(other.step(actions_for(1)[0])[0], envs.step(actions_for(1)[0])[0])
+
+
 def test_a_snapshot_moves_between_a_single_env_and_a_batch(envs, model):
     alone = WorldModelEnv(model, sampler_steps=2, threads=None)
     alone.reset(seed=0)

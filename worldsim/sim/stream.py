@@ -70,6 +70,9 @@ class Snapshot:
     model_sha: str
     """Of the model that imagined it; another model cannot continue it."""
 
+    def __post_init__(self) -> None:
+        self.frame.setflags(write=False)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
