@@ -1,7 +1,7 @@
 """Captions of a street scene in English and Chinese: the same facts in many wordings, chosen by a seed.
 
-Every caption names the time of day, the weather and the traffic, so that whoever learns from captions sees each word with
-what it means.
+Every caption names the time of day, the weather and the traffic, so that whoever learns from captions sees each word
+with what it means.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Time of day and weather as light on a frame: sky, grade, fog by depth, headlights, lit windows, rain.
 
-A look is one vector of numbers, so a dusk that falls is a straight line between two looks. `compose` turns what the camera
-saw under white light into the frame; it is a pure function of its arguments.
+A look is a handful of numbers, so a dusk that falls is a straight line between two looks. `compose` turns what the
+camera saw under white light into the frame; it is a pure function of its arguments.
 
-Light sources are marked by colour: a surface whose blue exceeds its red by a quarter shines warm white when lamps are on,
+Light sources are marked by colour: a surface whose blue exceeds its red by a fifth shines warm white when lamps are on,
 and one of almost pure red shines red. No other surface of a world may have such a colour.
 """
 
@@ -167,7 +167,7 @@ def compose(
 
 
 def _through_lens(color: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Return the frame as a lens would spread it: the renderer samples one ray per pixel, a camera integrates over its area.
+    """Return the frame as a lens would spread it: the renderer samples one ray per pixel, a camera gathers an area.
 
     What is far holds more detail per pixel, so it is spread more: 60% of a [1, 2, 1] / 4 blur nearby, 85% beyond 30 m.
     """

@@ -1,8 +1,8 @@
 """Triangle meshes as plain arrays: flat-shaded, textured from one atlas, cheap to move and to join.
 
 Every world builds its static geometry from these few functions and hands the result to the renderer as one body per
-neighbourhood, because the cost of a frame is in bodies and triangles. Footprints are extruded by trimesh once per shape; a
-building is then an affine copy of its prototype.
+neighbourhood, because the cost of a frame is in bodies and triangles. Footprints are extruded by trimesh once per
+shape; a building is then an affine copy of its prototype.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a prompt asks of a world, in English or Chinese: words in, factors and unknown words out.
 
-A vocabulary maps phrases to (factor, value). The longest phrase wins; words that only hold a sentence together are skipped; all
-others are handed back, because a world must say what it cannot express.
+A vocabulary maps phrases to (factor, value). The longest phrase wins; words that only hold a sentence together are
+skipped; all others are handed back, because a world must say what it cannot express.
 """
 
 from __future__ import annotations
@@ -50,14 +50,18 @@ STREET_WORDS: dict[tuple[str, str], tuple[str, ...]] = {
 """Phrases of a street scene by (factor, value)."""
 
 _FILLER = frozenset(
-    """a an the in on at with and of to by through along across down under during while as is are it there this that
-    drive drives driving ride riding car cars vehicle vehicles street streets road roads city town urban downtown traffic avenue
-    block blocks view scene sky skies weather time hour conditions air some moving hours""".split()
-)
+    [
+        "a", "an", "the", "in", "on", "at", "with", "and", "of", "to", "by", "through", "along", "across", "down",
+        "under", "during", "while", "as", "is", "are", "it", "there", "this", "that", "some", "moving",
+        "drive", "drives", "driving", "ride", "riding", "car", "cars", "vehicle", "vehicles", "traffic",
+        "street", "streets", "road", "roads", "avenue", "block", "blocks", "city", "town", "urban", "downtown",
+        "view", "scene", "sky", "skies", "weather", "conditions", "air", "time", "hour", "hours",
+    ]
+)  # fmt: skip
 _FILLER_ZH = (
-    "城市", "街道", "街头", "街上", "道路", "路上", "市区", "市中心", "马路", "交通", "车流", "车辆", "汽车", "驾驶", "驾车", "行驶", "开车",
-    "穿行", "穿过", "天气", "天空", "时分", "场景", "一个", "在", "的", "里", "中", "上", "下", "和", "与", "着", "沿", "有", "时", "路",
-    "车", "街", "于", "天",
+    "城市", "街道", "街头", "街上", "道路", "路上", "市区", "市中心", "马路", "交通", "车流", "车辆", "汽车",
+    "驾驶", "驾车", "行驶", "开车", "穿行", "穿过", "天气", "天空", "时分", "场景", "一个", "在", "的", "里", "中",
+    "上", "下", "和", "与", "着", "沿", "有", "时", "路", "车", "街", "于", "天",
 )  # fmt: skip
 _TOKEN = re.compile(r"[a-z]+(?:['-][a-z]+)*|[0-9]+|[\u4e00-\u9fff]+", re.IGNORECASE)
 _STRENGTH = frozenset({"light", "heavy", "dense"})
@@ -105,7 +109,7 @@ def parse_prompt(
 
 
 def _words(text: str, phrases: Mapping[str, object]) -> list[str]:
-    """Return lower-case English words and the longest known pieces of Chinese runs; unknown characters stay together."""
+    """Return lower-case English words and the longest known pieces of Chinese; unknown characters stay together."""
     words: list[str] = []
     for token in _TOKEN.findall(text):
         if not "\u4e00" <= token[0] <= "\u9fff":

@@ -1,7 +1,7 @@
 """The only door to pybullet: bodies made of meshes, poses, contacts, and a camera that returns colour, depth and body.
 
-A scene holds no time and takes no physics steps: worlds move bodies where their own equations say, so that a world's state
-is its own plain data, and Bullet answers which bodies touch and what the camera sees.
+A scene holds no time and takes no physics steps: worlds move bodies where their own equations say, so that a world's
+state is its own plain data, and Bullet answers which bodies touch and what the camera sees.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ NEAR, FAR = 0.1, 160.0  # m
 class _Pool:
     """Rows of numbers that are lent to pybullet again and again.
 
-    `createVisualShape` never gives back its references to the lists that describe a mesh, nor to their items: fresh lists for
-    every mesh would fill the memory within an hour. A test counts.
+    `createVisualShape` never gives back its references to the lists that describe a mesh, nor to their items:
+    fresh lists for every mesh would fill the memory within an hour. A test counts.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Scene:
         self._texture = pybullet.loadTexture(self._atlas_path, physicsClientId=self._client)
 
     def add(self, mesh: Mesh | None, boxes: Sequence[Box] = ()) -> int:
-        """Add a body at the origin and return its id; without a mesh it is invisible, without boxes it touches nothing."""
+        """Add a body at the origin and return its id; without mesh it is not seen, without boxes it touches nothing."""
         visual = collision = -1
         if mesh is not None:
             arrays = (mesh.vertices, mesh.normals, mesh.uvs)
@@ -128,7 +128,9 @@ class Scene:
     def _shape(self, mesh: Mesh) -> int:
         rows = [
             pool.lend(array)
-            for pool, array in zip(_POOLS, (mesh.vertices, mesh.normals, mesh.uvs, np.arange(len(mesh.vertices))), strict=True)
+            for pool, array in zip(
+                _POOLS, (mesh.vertices, mesh.normals, mesh.uvs, np.arange(len(mesh.vertices))), strict=True
+            )
         ]
         vertices, normals, uvs, indices = rows
         shape = pybullet.createVisualShape(

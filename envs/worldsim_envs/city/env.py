@@ -1,7 +1,7 @@
 """`worldsim/City-v0`: an ego car in a procedural city, seen from the driver's seat.
 
-All that moves is plain data (`CityState`), advanced by documented equations; Bullet says what touches and what is seen. Saving,
-restoring and branching are therefore exact, frames included.
+All that moves is plain data (`CityState`), advanced by documented equations; Bullet says what touches and what is seen.
+Saving, restoring and branching are therefore exact, frames included.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -18,102 +18,54 @@ import numpy as np
 import trimesh
 from gymnasium.utils import EzPickle
 from PIL import Image
+from trimesh.visual import TextureVisuals
+from trimesh.visual.material import PBRMaterial
 
 from worldsim.errors import EnvError
 from worldsim.rollout import ActionDim, check_action
 from worldsim_envs.captions import street_caption
+from worldsim_envs.city.factors import FACTORS, checked_factors, draw_factors
 from worldsim_envs.city.layout import CAR_COLORS, CAR_SIZE, PALETTE, Block, Layout, atlas, car_mesh, ground_mesh
 from worldsim_envs.city.policies import POLICIES
-from worldsim_envs.city.traffic import NUM_CARS, Car, gap_ahead, move_cars, spawn_cars
-from worldsim_envs.look import TIMES, WEATHERS, Lens, Look, blend, compose, look_of
+from worldsim_envs.city.state import (
+    CONTROL_DT,
+    MAX_BRAKE,
+    MAX_STEER,
+    MAX_THROTTLE,
+    PHYSICS_DT,
+    SIGHT,
+    WHEELBASE,
+    CitySnapshot,
+    CityState,
+    changed,
+    look_at,
+    middle,
+    move_ego,
+    sight_of,
+)
+from worldsim_envs.city.traffic import NUM_CARS, gap_ahead, move_cars, spawn_cars
+from worldsim_envs.look import Lens, Look, compose, look_of
 from worldsim_envs.mesh import Mesh
 from worldsim_envs.prompts import parse_prompt
 from worldsim_envs.scene import Box, Camera, Scene, View
 
-__all__ = ["CityEnv", "CitySnapshot", "CityState"]
+__all__ = ["CityEnv"]
 
-WHEELBASE = 2.7  # m
-MAX_STEER, STEER_RATE = 0.5, 2.0  # rad, rad/s
-MAX_THROTTLE, MAX_BRAKE, MAX_SPEED = 3.0, 6.0, 15.0  # m/s2, m/s2, m/s
-DRAG = 0.03  # 1/s
-GRIP = {"clear": 7.0, "fog": 7.0, "rain": 5.0}  # m/s2, the most a tyre holds sideways
 CAMERA_HEIGHT, CAMERA_FOV, CAMERA_PITCH = 1.4, 90.0, float(np.radians(-5.0))  # m, deg, rad
 OFF_ROAD_LIMIT = 3.0  # m
-SIGHT, SIGHT_IN_FOG = 75.0, 52.0  # m, how far blocks are drawn
-
-_FACTORS: dict[str, dict[str, Any]] = {
-    "time_of_day": {"values": list(TIMES), "default": "drawn: 0.4, 0.3, 0.3"},
-    "weather": {"values": list(WEATHERS), "default": "drawn: 0.4, 0.3, 0.3"},
-    "traffic": {"values": ["light", "heavy"], "default": "drawn: 0.5, 0.5"},
-    "side": {"values": ["right", "left"], "default": "drawn: 0.5, 0.5"},
-    "map_seed": {"low": 0, "high": 2**31 - 1, "integer": True, "default": "drawn"},
-    "building_height": {"low": 0.5, "high": 1.6, "unit": "factor", "default": "drawn: uniform 0.7 to 1.4"},
-    "sun_azimuth": {"low": -180.0, "high": 180.0, "unit": "deg", "default": "drawn: uniform"},
-    "start_speed": {"low": 5.0, "high": 10.0, "unit": "m/s", "default": "drawn: uniform"},
-    "change": {
-        "values": ["none", *(f"time_of_day={v}" for v in TIMES), *(f"weather={v}" for v in WEATHERS)],
-        "default": "drawn: 0.7 none",
-    },
-    "change_step": {"low": 1, "high": 1000, "integer": True, "unit": "steps", "default": "drawn: uniform 20 to 110"},
-    "change_length": {"low": 1, "high": 100, "integer": True, "unit": "steps", "default": "drawn: uniform 5 to 20"},
-}
-
-
-@dataclass(frozen=True)
-class CityState:
-    """Everything that moves, at one step."""
-
-    step: int
-    x: float
-    """Middle of the ego's rear axle, metres."""
-    y: float
-    yaw: float
-    """rad, 0 = east, counterclockwise."""
-    speed: float
-    """m/s, never negative."""
-    steer: float
-    """Angle of the front wheels, rad, left positive."""
-    yaw_rate: float
-    """rad/s."""
-    route: tuple[int, int, int, float, int]
-    """Arguments of Layout.route for the ego."""
-    progress: float
-    """Metres along the route."""
-    cars: tuple[Car, ...]
-    time_of_day: str
-    weather: str
-    traffic: str
-    ramp: tuple[Look, Look, int, int]
-    """Look before, look after, step at which the change began, its length in steps."""
-    over: bool = False
-    """Whether the episode has terminated."""
-
-
-@dataclass(frozen=True)
-class CitySnapshot:
-    """Everything that the next steps depend on; it can be pickled and compared."""
-
-    variation: str
-    """The episode's factors as JSON."""
-    episode_seed: int
-    state: CityState
-    rng: Mapping[str, Any]
-    """State of ``np_random``'s bit generator."""
-    unknown: tuple[str, ...]
-    """Words of the prompt that were not understood."""
 
 
 class CityEnv(gym.Env, EzPickle):
     """A car in a procedural city, driven from its camera.
 
     ## Description
-    Streets form a jittered grid with lane marks, kerbs, pavements, buildings, parks, parked cars and a few moving ones. The ego
-    car is a kinematic bicycle: with wheelbase L = 2.7 m, front wheel angle d and speed v,
+    Streets form a jittered grid with lane marks, kerbs, pavements, buildings, parks, parked cars and a few moving ones.
+    The ego car is a kinematic bicycle: with wheelbase L = 2.7 m, front wheel angle d and speed v,
 
         x' = v cos(yaw)    y' = v sin(yaw)    yaw' = v tan(d) / L, at most g / v    v' = a - 0.03 v
 
-    integrated at 1/240 s for 24 substeps per action (0.1 s). The wheels turn at most 2 rad/s, v stays in 0..15 m/s, and the grip
-    g is 7 m/s2 on a dry and 5 m/s2 on a wet road. Contacts are Bullet's.
+    integrated at 1/240 s for 24 substeps per action (0.1 s). The wheels turn at most 2 rad/s, v stays in 0..15 m/s, and
+    the grip g is 7 m/s2 on a dry and 5 m/s2 on a wet road. Contacts are Bullet's.
 
     ## Action Space
     `Box(-1, 1, (2,), float32)`
@@ -124,28 +76,30 @@ class CityEnv(gym.Env, EzPickle):
     | 1 | throttle (two slopes: brake below 0, pull above) | -6 | 0 | 3 | m/s2 |
 
     ## Observation Space
-    `Box(0, 255, (height, width, 3), uint8)`: RGB of a camera 1.4 m above the road, 90 degrees of view, pitched 5 degrees down.
+    `Box(0, 255, (height, width, 3), uint8)`: RGB of a camera 1.4 m above the road, 90 degrees of view, pitched 5
+    degrees down.
 
     ## Rewards
     0.1 per metre along the lane, -5 at a collision; the terms are in `info["reward_terms"]`.
 
     ## Starting State
-    On a lane at 5 to 10 m/s. `reset(options={"prompt": ..., "variation": {...}})` sets what the seed would draw; the factors and
-    their ranges are in `scene_card["factors"]`.
+    On a lane at 5 to 10 m/s. `reset(options={"prompt": ..., "variation": {...}})` sets what the seed would draw; the
+    factors and their ranges are in `scene_card["factors"]`.
 
     ## Episode End
     Terminated at a collision or more than 3 m off the road; truncated after 1,000 steps by the registered time limit.
 
     ## Arguments
-    `height`, `width`: frame size in pixels, 32 to 256. `render_mode`: None or "rgb_array", which returns the observation.
+    `height`, `width`: frame size in pixels, 32 to 256. `render_mode`: None or "rgb_array", which returns the
+    observation.
 
     ## Version History
     v0: first version.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's name and form
-    control_dt = 0.1
-    physics_dt = 1 / 240
+    control_dt = CONTROL_DT
+    physics_dt = PHYSICS_DT
     action_spec = (
         ActionDim(name="steer", unit="rad", low=-MAX_STEER, high=MAX_STEER),
         ActionDim(name="throttle", unit="m/s2", low=-MAX_BRAKE, high=MAX_THROTTLE),
@@ -182,7 +136,7 @@ class CityEnv(gym.Env, EzPickle):
                 }
             },
             "ground_plane": {"normal": [0.0, 0.0, 1.0], "offset_m": 0.0},
-            "factors": json.loads(json.dumps(_FACTORS)),
+            "factors": json.loads(json.dumps(FACTORS)),
             "splits": {
                 "train": [0, 99_999],
                 "validation": [100_000, 109_999],
@@ -211,13 +165,13 @@ class CityEnv(gym.Env, EzPickle):
         if options.get("snapshot") is not None:
             self.restore(options["snapshot"])
             return self._frame.copy(), self._info({"progress": 0.0, "collision": 0.0}, [])
-        drawn = self._draw()
+        drawn = draw_factors(self.np_random)
         unknown: list[str] = []
         if options.get("prompt") is not None:
             wished, unknown = parse_prompt(options["prompt"])
             drawn |= wished
             drawn["change"] = "none"
-        drawn |= _checked(options.get("variation") or {})
+        drawn |= checked_factors(options.get("variation") or {})
         self._variation, self._unknown = drawn, tuple(unknown)
         if unknown:
             _warn_unknown(unknown)
@@ -239,9 +193,9 @@ class CityEnv(gym.Env, EzPickle):
         low, high = self.action_space.low, self.action_space.high  # type: ignore[attr-defined]
         steer, throttle = check_action(action, low, high, ("steer", "throttle")).tolist()
         events: list[str] = []
-        moved = self._move_ego(state, steer * MAX_STEER, throttle * (MAX_THROTTLE if throttle > 0 else MAX_BRAKE))
+        moved = move_ego(state, steer * MAX_STEER, throttle * (MAX_THROTTLE if throttle > 0 else MAX_BRAKE))
         moved = self._change_world(moved, events)
-        x, y, yaw = _middle(moved)
+        x, y, yaw = middle(moved)
         cars = move_cars(self._layout, moved.cars, (x, y, yaw), self.control_dt)
         cars = spawn_cars(self._layout, cars, (x, y, yaw), NUM_CARS[moved.traffic], (self._episode_seed, moved.step))
         moved = self._follow_route(replace(moved, cars=cars))
@@ -311,17 +265,17 @@ class CityEnv(gym.Env, EzPickle):
         self._unknown = tuple(unknown)
         if unknown:
             _warn_unknown(unknown)
-        self._state = _changed(state, wished, 10)
+        self._state = changed(state, wished, 10)
         return unknown
 
     def export_scene(self, path: str) -> None:
         """Write what surrounds the ego now as one GLB file, metres, z up turned to glTF's y up."""
         state = self._running(or_over=True)
-        material = trimesh.visual.material.PBRMaterial(baseColorTexture=Image.fromarray(atlas()), roughnessFactor=1.0)
+        material = PBRMaterial(baseColorTexture=Image.fromarray(atlas()), roughnessFactor=1.0)
         scene = trimesh.Scene()
 
         def put(name: str, mesh: Mesh) -> None:
-            visual = trimesh.visual.TextureVisuals(uv=mesh.uvs, material=material)
+            visual = TextureVisuals(uv=mesh.uvs, material=material)
             faces = np.arange(len(mesh.vertices)).reshape(-1, 3)
             shape = trimesh.Trimesh(mesh.vertices, faces, vertex_normals=mesh.normals, visual=visual, process=False)
             scene.add_geometry(shape, node_name=name, geom_name=name)
@@ -336,27 +290,6 @@ class CityEnv(gym.Env, EzPickle):
         scene.export(path, file_type="glb")
 
     # ---- drawing an episode
-
-    def _draw(self) -> dict[str, Any]:
-        """Draw every factor, always with the same number of random numbers."""
-        rng = self.np_random
-        u = rng.random(12)
-        drawn = {
-            "time_of_day": TIMES[int(np.searchsorted((0.4, 0.7), u[0], side="right"))],
-            "weather": WEATHERS[int(np.searchsorted((0.4, 0.7), u[1], side="right"))],
-            "traffic": "light" if u[2] < 0.5 else "heavy",
-            "side": "right" if u[3] < 0.5 else "left",
-            "map_seed": int(u[4] * (2**31 - 1)),
-            "building_height": round(0.7 + 0.7 * u[5], 4),
-            "sun_azimuth": round(360 * u[6] - 180, 4),
-            "start_speed": round(5 + 5 * u[7], 4),
-        }
-        factor, values = ("time_of_day", TIMES) if u[9] < 0.5 else ("weather", WEATHERS)
-        others = [v for v in values if v != drawn[factor]]
-        drawn["change"] = f"{factor}={others[int(u[10] * 2)]}" if u[8] < 0.3 else "none"
-        drawn["change_step"] = 20 + int(u[11] * 91)
-        drawn["change_length"] = 5 + int(rng.random() * 16)
-        return drawn
 
     def _build(self) -> None:
         """Fill the Bullet scene with what an episode keeps: ground, ego and the pool of cars."""
@@ -413,40 +346,17 @@ class CityEnv(gym.Env, EzPickle):
             raise EnvError("the episode has terminated; call reset() first")
         return self._state
 
-    def _move_ego(self, state: CityState, wheel: float, pull: float) -> CityState:
-        dt = self.physics_dt
-        x, y, yaw, speed, steer, rate = state.x, state.y, state.yaw, state.speed, state.steer, 0.0
-        grip, turn = GRIP[state.weather], STEER_RATE * dt
-        for _ in range(round(self.control_dt / dt)):
-            steer += min(max(wheel - steer, -turn), turn)
-            speed = min(max(speed + (pull - DRAG * speed) * dt, 0.0), MAX_SPEED)
-            limit = grip / max(speed, 1.0)
-            rate = min(max(speed * math.tan(steer) / WHEELBASE, -limit), limit)
-            yaw += rate * dt
-            x += speed * math.cos(yaw) * dt
-            y += speed * math.sin(yaw) * dt
-        return replace(
-            state,
-            step=state.step + 1,
-            x=x,
-            y=y,
-            yaw=yaw,
-            speed=speed,
-            steer=steer,
-            yaw_rate=rate,
-        )
-
     def _change_world(self, state: CityState, events: list[str]) -> CityState:
         v = self._variation
         if v["change"] == "none" or state.step != v["change_step"]:
             return state
         factor, value = v["change"].split("=")
         events.append(f"change: {factor} to {value}")
-        return _changed(state, {factor: value}, v["change_length"])
+        return changed(state, {factor: value}, v["change_length"])
 
     def _follow_route(self, state: CityState) -> CityState:
         """Move the ego's progress along its route, or plan another from the lane it is now on."""
-        x, y, yaw = _middle(state)
+        x, y, yaw = middle(state)
         points = self._layout.route(*state.route).points
         start = max(int(state.progress) - 3, 0)
         near = points[start : start + 14]
@@ -463,13 +373,13 @@ class CityEnv(gym.Env, EzPickle):
     def _route_points(self, state: CityState) -> np.ndarray:
         """Return the next 22 m of the ego's route, one point per metre, (22, 4)."""
         points = self._layout.route(*state.route).points
-        start = int(round(state.progress))
+        start = round(state.progress)
         return points[start : start + 22]
 
     def _hit(self) -> str:
         """Return what the ego touches now, or an empty text."""
         state = self._running(or_over=True)
-        x, y, _ = _middle(state)
+        x, y, _ = middle(state)
         near = [c for c in state.cars if np.hypot(*np.subtract(c.pose[:2], (x, y))) < 6.0]
         for car in near:
             if self._scene.touching(self._ego, [self._cars[car.slot]]):
@@ -491,8 +401,8 @@ class CityEnv(gym.Env, EzPickle):
     def _place(self) -> None:
         """Put every body where the state says, and the blocks around the ego into the scene."""
         state = self._running(or_over=True)
-        x, y, yaw = _middle(state)
-        wanted = self._layout.keys_near(x, y, yaw, _sight(_look(state)))
+        x, y, yaw = middle(state)
+        wanted = self._layout.keys_near(x, y, yaw, sight_of(look_at(state)))
         for key in [key for key in self._drawn if key not in wanted]:
             self._scene.remove(self._drawn.pop(key))
         for key in wanted:
@@ -509,7 +419,7 @@ class CityEnv(gym.Env, EzPickle):
                 self._scene.place(body, 0.0, 0.0, -500.0, 0.0)
 
     def _camera(self) -> Camera:
-        x, y, yaw = _middle(self._running(or_over=True))
+        x, y, yaw = middle(self._running(or_over=True))
         return Camera((x, y, CAMERA_HEIGHT), yaw, CAMERA_PITCH)
 
     def _view(self, look: Look) -> View:
@@ -521,14 +431,14 @@ class CityEnv(gym.Env, EzPickle):
     def _show(self) -> None:
         """Draw the present frame."""
         state = self._running(or_over=True)
-        look = _look(state)
+        look = look_at(state)
         toward_sun = float(np.radians(self._variation["sun_azimuth"]) - state.yaw)
         key = (self._episode_seed, state.step)
         self._frame = compose(self._view(look), look, self._lens, toward_sun, self._ground, key)
 
     def _info(self, terms: dict[str, float], events: list[str]) -> dict[str, Any]:
         state = self._running(or_over=True)
-        x, y, yaw = _middle(state)
+        x, y, yaw = middle(state)
         rear = WHEELBASE / 2 * state.yaw_rate  # m/s sideways at the middle
         c, s = math.cos(yaw), math.sin(yaw)
         velocity = (state.speed * c - rear * s, state.speed * s + rear * c, 0.0)
@@ -537,8 +447,8 @@ class CityEnv(gym.Env, EzPickle):
             cx, cy, heading, bend = car.pose
             along = (car.speed * np.cos(heading), car.speed * np.sin(heading), 0.0)
             bodies[f"car{car.slot}"] = _row(cx, cy, heading, along, car.speed * bend)
-        changed = int(state.ramp[2])
-        caption = street_caption(state.time_of_day, state.weather, state.traffic, (self._episode_seed, changed))
+        begun = int(state.ramp[2])
+        caption = street_caption(state.time_of_day, state.weather, state.traffic, (self._episode_seed, begun))
         return {
             "state": bodies,
             "events": list(events),
@@ -572,23 +482,6 @@ class CityEnv(gym.Env, EzPickle):
         }
 
 
-def _middle(state: CityState) -> tuple[float, float, float]:
-    """Return x m, y m, heading rad of the ego's middle."""
-    half = WHEELBASE / 2
-    return state.x + half * math.cos(state.yaw), state.y + half * math.sin(state.yaw), state.yaw
-
-
-def _look(state: CityState) -> Look:
-    """Return the look in force at a state's step."""
-    before, after, begun, length = state.ramp
-    return blend(before, after, (state.step - begun) / length)
-
-
-def _sight(look: Look) -> float:
-    """Return how far blocks are drawn, metres: less where haze hides them, so that none is seen to vanish."""
-    return float(np.clip(SIGHT - 680 * (look.density - 0.016), SIGHT_IN_FOG, SIGHT))
-
-
 def _row(x: float, y: float, yaw: float, velocity: tuple[float, float, float], rate: float) -> dict[str, np.ndarray]:
     return {
         "pos": np.array([x, y, CAR_SIZE[2] / 2]),
@@ -596,36 +489,6 @@ def _row(x: float, y: float, yaw: float, velocity: tuple[float, float, float], r
         "vel": np.array(velocity, dtype=float),
         "ang": np.array([0.0, 0.0, rate]),
     }
-
-
-def _changed(state: CityState, wished: Mapping[str, str], length: int) -> CityState:
-    """Return the state with a change of time, weather or traffic begun at its step."""
-    state = replace(state, **wished)
-    now = _look(state)
-    return replace(state, ramp=(now, look_of(state.time_of_day, state.weather), state.step, length))
-
-
-def _checked(variation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return factors as plain values.
-
-    Raises:
-        EnvError: If a factor is unknown or its value outside the range.
-    """
-    checked = {}
-    for name, value in variation.items():
-        if name not in _FACTORS:
-            raise EnvError(f"unknown factor {name!r}; factors are {', '.join(_FACTORS)}")
-        factor = _FACTORS[name]
-        if "values" in factor:
-            if value not in factor["values"]:
-                raise EnvError(f"{name} must be one of {', '.join(factor['values'])}; got {value!r}")
-            checked[name] = value
-            continue
-        is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-        if not is_number or not factor["low"] <= value <= factor["high"]:
-            raise EnvError(f"{name} must be a number from {factor['low']} to {factor['high']}; got {value!r}")
-        checked[name] = int(value) if factor.get("integer") else float(value)
-    return checked
 
 
 def _warn_unknown(words: list[str]) -> None:

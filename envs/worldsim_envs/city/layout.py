@@ -1,7 +1,7 @@
 """The map of a city from a seed: streets, what stands in each block, and the routes that lead through it.
 
-Streets form a jittered grid. A street is 11 m wide: two lanes of 3.5 m and a parking strip of 2 m on either side. Blocks hold
-buildings or a park and are generated one at a time, each from its own seed, when something comes near.
+Streets form a jittered grid. A street is 11 m wide: two lanes of 3.5 m, a parking strip of 2 m on either side. Blocks
+hold buildings or a park; each is generated from its own seed when something comes near.
 """
 
 from __future__ import annotations
@@ -273,7 +273,7 @@ class Layout:
         return abs(self._xs[i + di] - self._xs[i]) + abs(self._ys[j + dj] - self._ys[j])
 
     def street_point(self, i: int, j: int, direction: int, skip: float) -> tuple[float, float, float, float]:
-        """Return x m, y m, heading rad and curvature 1/m on the lane that leaves a junction, ``skip`` metres from its middle."""
+        """Return x m, y m, heading rad and curvature 1/m ``skip`` metres along the lane that leaves a junction."""
         di, dj = _STEP[direction]
         right = self.side * LANE
         return self._xs[i] + di * skip + dj * right, self._ys[j] + dj * skip - di * right, direction * np.pi / 2, 0.0

@@ -1,7 +1,7 @@
 """Drivers of the city: functions from (obs, info) to an action, each made from a seed.
 
-They read ``info["route"]`` and nothing else of the world. ``mixture`` is what data comes from: lane keeping at many speeds with
-smooth exploration on top, some haste, some nonsense; left and right are a fair coin everywhere.
+They read ``info["route"]`` and nothing else of the world. ``mixture`` is what data comes from: lane keeping at many
+speeds with smooth exploration on top, some haste, some nonsense; left and right are a fair coin everywhere.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The other cars: where they appear, what they brake for, and how one step moves them.
 
-A car follows a route of the map and is fully described by that route's key, its progress and its speed. What it does next is a
-function of these, so traffic continues bit for bit from a snapshot.
+A car follows a route of the map and is fully described by that route's key, its progress and its speed. What it does
+next is a function of these, so traffic continues bit for bit from a snapshot.
 """
 
 from __future__ import annotations
