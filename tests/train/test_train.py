@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -114,7 +115,8 @@ def test_own_frames_enter_as_context_with_their_age_and_nothing_else_changes():
     batch_like.reward = batch_like.terminated = torch.zeros(2, 6)
     inputs = make_inputs(batch_like, torch.zeros(2, 6, 1, dtype=torch.long), torch.Generator().manual_seed(0))
     text = torch.zeros(2, 6, model.config.text_dim)
-    mixed = with_own_frames(networks.denoiser, inputs, text, first=2)
+    networks.denoiser.config = replace(networks.denoiser.config, sampler_steps=1)
+    mixed = with_own_frames(networks.denoiser, inputs, text, 2, torch.Generator().manual_seed(0))
     assert mixed.age[0].tolist() == [0, 0, 0, 1, 2, 3]
     assert torch.equal(mixed.previous[:, :3], inputs.previous[:, :3])
     assert torch.equal(mixed.target, inputs.target)

@@ -58,11 +58,11 @@ class TrainConfig:
     clip: float = 1.0
     """Largest norm of the gradient."""
     ema: float = 0.999
-    own_frames_from: float = 0.3
+    own_frames_from: float = 0.15
     """Share of the budget after which windows with the model's own frames as context are mixed in."""
-    own_frames_share: float = 0.5
+    own_frames_share: float = 0.4
     """Share of the steps after that which use them."""
-    contrast_weight: float = 0.0
+    contrast_weight: float = 1.0
     """Weight of the difference of local contrast, from ``own_frames_from`` on."""
     seed: int = 0
     report_s: float = 10.0
@@ -276,9 +276,8 @@ class _Trainer:
             late = self.progress >= settings.own_frames_from
             if late and rng.random() < settings.own_frames_share:
                 text = self.networks.text(inputs.tokens).detach()
-                inputs = with_own_frames(
-                    self.networks.denoiser, inputs, text, int(rng.integers(1, settings.length - 1))
-                )
+                first = int(rng.integers(1, settings.length - 1))
+                inputs = with_own_frames(self.networks.denoiser, inputs, text, first, generator)
             weight = torch.tensor(settings.contrast_weight if late else 0.0, device=self.device)
             result = loss_of(self.networks, inputs, weight)
         if not torch.isfinite(result.total):

@@ -11,37 +11,46 @@ from dataclasses import replace
 import torch
 
 from worldsim.model.denoiser import MAX_AGE, Denoiser
+from worldsim.model.sampler import sample_frame
 from worldsim.train.objective import Inputs
 
 __all__ = ["with_own_frames"]
 
 
 @torch.no_grad()
-def with_own_frames(denoiser: Denoiser, inputs: Inputs, text: torch.Tensor, first: int) -> Inputs:
-    """Return inputs whose context from frame ``first`` on is what the denoiser itself predicted, step by step.
+def with_own_frames(
+    denoiser: Denoiser, inputs: Inputs, text: torch.Tensor, first: int, generator: torch.Generator
+) -> Inputs:
+    """Return inputs whose context behind frame ``first`` is what the denoiser itself imagines, step by step.
 
     Args:
-        denoiser: Predicts; no gradient flows through the prediction.
+        denoiser: Imagines with its default sampler; no gradient flows through it.
         inputs: True windows of T frames.
         text: (B, T, text_dim) encoded captions.
-        first: Index in 1 to T - 1 of the first frame that is replaced.
+        first: Position in 1 to T - 2 of the first imagined frame; contexts from ``first + 1`` on change.
+        generator: Draws the sampler's noise.
     """
     previous, age = inputs.previous.clone(), inputs.age.clone()
-    num_frames = previous.shape[1]
-
-    def predict(start: int, stop: int, cache: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        span = slice(start, stop)
-        tau = torch.zeros_like(inputs.tau[:, span])
-        out = denoiser(None, tau, previous[:, span], inputs.action[:, span], age[:, span], text[:, span], cache)
-        frame = ((out.frame[:, -1].clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1  # as a step would quantise it
-        return frame, out.cache
-
-    frame, cache = predict(0, first + 1, None)
-    for i in range(first, num_frames - 1):
-        # `frame` was predicted at position i: it is the last frame before position i + 1.
+    known = slice(0, first)
+    pure = torch.zeros_like(inputs.tau[:, known])
+    cache = denoiser(None, pure, previous[:, known], inputs.action[:, known], age[:, known], text[:, known]).cache
+    for i in range(first, previous.shape[1] - 1):
+        here = slice(i, i + 1)
+        shape = inputs.target[:, here].shape
+        out = sample_frame(
+            denoiser,
+            torch.randn(shape, generator=generator).to(inputs.target.device),
+            num_steps=denoiser.config.sampler_steps,
+            previous=previous[:, here],
+            action=inputs.action[:, here],
+            age=age[:, here],
+            text=text[:, here],
+            cache=cache,
+        )
+        cache = out.cache
+        frame = ((out.frame[:, 0].clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1  # as a step quantises it
         previous[:, i + 1, 0] = frame
         age[:, i + 1] = min(i + 1 - first, MAX_AGE)
-        if i + 2 < num_frames:
+        if i + 2 < previous.shape[1]:
             previous[:, i + 2, 1] = frame
-            frame, cache = predict(i + 1, i + 2, cache)
     return replace(inputs, previous=previous, age=age)
