@@ -11,6 +11,8 @@ import gymnasium as gym
 import numpy as np
 
 import worldsim
+from worldsim.collect import collect
+from worldsim.train import train
 
 
 class PushedBall(gym.Env):
@@ -43,9 +45,9 @@ class PushedBall(gym.Env):
 def main(episodes=60, steps=300, folder=None):
     root = Path(folder or tempfile.mkdtemp())
     gym.register("examples/PushedBall-v0", entry_point=PushedBall, max_episode_steps=100)
-    store = worldsim.collect("examples/PushedBall-v0", episodes, root / "store")
+    store = collect("examples/PushedBall-v0", episodes, root / "store")
     print(f"collected {store.num_frames} frames")
-    checkpoint = worldsim.train(store.path, root / "run", preset="tiny", steps=steps)
+    checkpoint = train(store.path, root / "run", preset="tiny", steps=steps)
     model = worldsim.load(checkpoint)
     report = worldsim.compare(model, "examples/PushedBall-v0", episodes=8, horizon=16, speed=False)
     print(

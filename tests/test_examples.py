@@ -31,8 +31,10 @@ def test_branch_shows_eight_different_futures_of_one_moment(checkpoint, tmp_path
 
 
 def test_train_own_env_goes_from_an_env_to_a_model_of_it(tmp_path, capsys):
-    example("train_own_env").main(episodes=6, steps=3, folder=tmp_path)
-    gym.registry.pop("examples/PushedBall-v0")
+    try:
+        example("train_own_env").main(episodes=6, steps=3, folder=tmp_path)
+    finally:
+        gym.registry.pop("examples/PushedBall-v0")
     out = capsys.readouterr().out
     assert "collected 606 frames" in out
     assert "dream on" in out
