@@ -39,8 +39,8 @@ class RollingWorld(gym.Env):
     observation_space = gym.spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
     action_spec = SPEC.action_spec
 
-    def __init__(self, life=1000, size=SIZE):
-        self.life, self.size = life, size
+    def __init__(self, life=1000, size=SIZE, change_step=1000):
+        self.life, self.size, self.change_step = life, size, change_step
         self.observation_space = gym.spaces.Box(0, 255, (size, size, 3), np.uint8)
 
     def reset(self, *, seed=None, options=None):
@@ -57,8 +57,9 @@ class RollingWorld(gym.Env):
         return self.frame.copy(), float(action[0]), self.left == 0, False, self._info()
 
     def _info(self):
+        variation = {"weather": self.weather, "change": "weather=fog", "change_step": self.change_step}
         caption = {"en": "rolling on" if self.left > 15 else "nearly there", "zh": "滚动" if self.left > 15 else "将尽"}
-        return {"variation": {"weather": self.weather}, "caption": caption}
+        return {"variation": variation, "caption": caption}
 
 
 if ENV_ID not in gym.registry:

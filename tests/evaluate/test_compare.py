@@ -10,7 +10,7 @@ from rolling_world import ENV_ID, SPEC, RollingModel
 from worldsim.collect import env_fingerprint
 from worldsim.errors import EnvError
 from worldsim.evaluate import compare
-from worldsim.evaluate.clips import record_clips
+from worldsim.evaluate.clips import conditions_of, record_clips
 from worldsim.evaluate.imagine import action_matrix, imagine
 
 DESIGN_KEYS = {
@@ -164,6 +164,14 @@ def test_conditions_have_their_own_skill():
     by_weather = run(RollingModel(), episodes=8).json["conditions"]["weather"]
     assert sum(row["episodes"] for row in by_weather.values()) == 8
     assert all(row["skill"] == {"1": 1.0, "8": 1.0, "16": 1.0} for row in by_weather.values())
+
+
+def test_conditions_are_those_at_the_start_and_not_at_the_reset():
+    clips = clips_of(env_kwargs={"change_step": 40}, episodes=12).clips
+    late = [clip.start >= 40 for clip in clips]
+    assert any(late) and not all(late)
+    assert [conditions_of(clip.window())["weather"] == "fog" for clip in clips] == late
+    assert [conditions_of(clip.truth, clip.start)["weather"] == "fog" for clip in clips] == late
 
 
 def test_seeds_of_the_training_are_a_warning():

@@ -70,7 +70,10 @@ class Clip:
         return self.truth.obs[first : self.start + 1], self.truth.action[first : self.start]
 
     def window(self) -> Rollout:
-        """Return the truth from the start on, as a rollout whose frame 0 is the last context frame."""
+        """Return the truth from the start on, as a rollout whose frame 0 is the last context frame.
+
+        Its variation holds ``warm_up``, the number of steps between reset and that frame.
+        """
         truth, start, end = self.truth, self.start, self.start + len(self)
         now = truth.caption_at(start)
         captions = [replace(now, t=0)] if now else []
@@ -84,6 +87,7 @@ class Clip:
             truncated=(np.arange(start, end) == end - 1) & ~truth.terminated[start:end],
             state=None if truth.state is None else {body: rows[start : end + 1] for body, rows in truth.state.items()},
             caption=captions,
+            variation={**truth.variation, "warm_up": start},
         )
 
 
@@ -95,9 +99,18 @@ class Pair:
     imagined: Rollout
 
 
-def conditions_of(rollout: Rollout) -> dict[str, str]:
-    """Return the named factors of CONDITIONS that a rollout's variation gives."""
-    return {name: value for name in CONDITIONS if isinstance(value := rollout.variation.get(name), str)}
+def conditions_of(rollout: Rollout, t: int = 0) -> dict[str, str]:
+    """Return the named factors of CONDITIONS that hold at step ``t`` of a rollout.
+
+    A ``change`` of the variation, "factor=value", holds from its ``change_step`` after reset on; a window made by
+    ``Clip.window`` begins ``warm_up`` steps after reset.
+    """
+    variation = rollout.variation
+    found = {name: value for name in CONDITIONS if isinstance(value := variation.get(name), str)}
+    factor, _, value = str(variation.get("change", "")).partition("=")
+    if factor in found and variation["change_step"] <= variation.get("warm_up", 0) + t:
+        found[factor] = value
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

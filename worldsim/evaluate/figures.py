@@ -85,7 +85,7 @@ def condition_figures(model: Tally, copy_last: Tally, clips: Sequence[Clip], ste
     """Return {factor: {value: {"episodes": n, "skill": {step: skill}}}} for the named factors that the truth gives."""
     out: dict[str, Any] = {}
     for factor in CONDITIONS:
-        values = [conditions_of(clip.truth).get(factor) for clip in clips]
+        values = [conditions_of(clip.truth, clip.start).get(factor) for clip in clips]
         for value in sorted({value for value in values if value is not None}):
             chosen = np.array([v == value for v in values])
             skill = metrics.skill(model.error[chosen].sum(axis=0), copy_last.error[chosen].sum(axis=0))
