@@ -36,7 +36,7 @@ STREET_WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("weather", "fog"): (
         "fog", "foggy", "mist", "misty", "haze", "hazy",
-        "雾天", "大雾", "有雾", "雾中", "起雾", "雾",
+        "雾天", "大雾", "有雾", "雾中", "起雾", "雾气弥漫", "雾气", "雾",
     ),
     ("traffic", "heavy"): (
         "heavy", "busy", "crowded", "dense", "congested", "packed", "rush hour", "many cars", "lots of cars",
@@ -52,15 +52,17 @@ STREET_WORDS: dict[tuple[str, str], tuple[str, ...]] = {
 _FILLER = frozenset(
     [
         "a", "an", "the", "in", "on", "at", "with", "and", "of", "to", "by", "through", "along", "across", "down",
-        "under", "during", "while", "as", "is", "are", "it", "there", "this", "that", "some", "moving",
-        "drive", "drives", "driving", "ride", "riding", "car", "cars", "vehicle", "vehicles", "traffic",
+        "under", "during", "while", "as", "from", "is", "are", "it", "there", "this", "that", "some", "filled",
+        "drive", "drives", "driving", "moving", "ride", "rides", "riding",
+        "car", "cars", "vehicle", "vehicles", "traffic",
         "street", "streets", "road", "roads", "avenue", "block", "blocks", "city", "town", "urban", "downtown",
         "view", "scene", "sky", "skies", "weather", "conditions", "air", "time", "hour", "hours",
     ]
 )  # fmt: skip
 _FILLER_ZH = (
     "城市", "街道", "街头", "街上", "道路", "路上", "市区", "市中心", "马路", "交通", "车流", "车辆", "汽车",
-    "驾驶", "驾车", "行驶", "开车", "穿行", "穿过", "天气", "天空", "时分", "场景", "一个", "在", "的", "里", "中",
+    "驾驶", "驾车", "行驶", "开车", "行车", "街景", "正在", "穿行", "穿过",
+    "天气", "天空", "时分", "场景", "一个", "在", "的", "里", "中",
     "上", "下", "和", "与", "着", "沿", "有", "时", "路", "车", "街", "于", "天",
 )  # fmt: skip
 _TOKEN = re.compile(r"[a-z]+(?:['-][a-z]+)*|[0-9]+|[\u4e00-\u9fff]+", re.IGNORECASE)

@@ -1,7 +1,7 @@
 """The only door to pybullet: bodies made of meshes, poses, contacts, and a camera that returns colour, depth and body.
 
-A scene holds no time and takes no physics steps: worlds move bodies where their own equations say, so that a world's
-state is its own plain data, and Bullet answers which bodies touch and what the camera sees.
+A scene holds no time: a world may move bodies where its own equations say, so that its state is its own plain data, and
+Bullet answers which bodies touch and what the camera sees. `Dynamics` lets Bullet move the bodies of a scene instead.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pybullet
@@ -17,7 +17,7 @@ from PIL import Image
 
 from worldsim_envs.mesh import Mesh
 
-__all__ = ["Box", "Camera", "Scene", "View"]
+__all__ = ["Box", "Camera", "Dynamics", "Link", "Scene", "Solid", "Surface", "View"]
 
 NEAR, FAR = 0.1, 160.0  # m
 
@@ -190,6 +190,201 @@ class Scene:
             pybullet.disconnect(self._client)
             os.unlink(self._atlas_path)
             self._client = -1
+
+
+class Solid(NamedTuple):
+    """What a body is to the solver: a ball of radius ``half[0]`` or a box of half extents ``half``, metres."""
+
+    shape: Literal["ball", "box"]
+    half: tuple[float, float, float]
+
+
+class Surface(NamedTuple):
+    """How a body meets another: Bullet multiplies both coefficients of a pair, so each body brings a square root."""
+
+    friction: float
+    """Coulomb coefficient between two bodies of this surface."""
+    restitution: float
+    """Rebound speed over impact speed between two bodies of this surface."""
+
+
+class Link(NamedTuple):
+    """One member of a linked body, moving by its joint relative to its parent."""
+
+    mesh: Mesh | None
+    solid: Solid | None
+    mass: float
+    """kg; a joint's child needs some."""
+    parent: int
+    """Index of the parent among the links; -1 is the fixed base."""
+    joint: Literal["fixed", "hinge", "slide"]
+    axis: tuple[float, float, float]
+    at: tuple[float, float, float]
+    """Where the joint is, in the parent's frame, metres."""
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Centre of mass, mesh and solid, from the joint, metres."""
+
+
+_JOINTS = {"fixed": pybullet.JOINT_FIXED, "hinge": pybullet.JOINT_REVOLUTE, "slide": pybullet.JOINT_PRISMATIC}
+_CONTACT_ERP = 0.02
+"""Share of a penetration that is undone per tick. Bullet adds it to the rebound: at 0.2 balls gain energy."""
+
+
+class Dynamics:
+    """Bullet's own motion in a scene: bodies with mass, joints and motors, advanced tick by tick.
+
+    Contacts are solved when surfaces touch, not before: Bullet's look-ahead brakes a body on its last tick in the air
+    and takes up to half of its rebound.
+
+    Args:
+        scene: Where the bodies are; it must have been cleared before each `begin`.
+        dt: Seconds per tick.
+    """
+
+    def __init__(self, scene: Scene, dt: float) -> None:
+        self._scene, self._client, self._dt = scene, scene._client, dt
+
+    def begin(self, gravity: float) -> None:
+        """Set the solver up; to be called after the scene was cleared and before bodies are added."""
+        pybullet.setPhysicsEngineParameter(
+            fixedTimeStep=self._dt,
+            numSolverIterations=80,
+            contactERP=_CONTACT_ERP,
+            restitutionVelocityThreshold=0.08,
+            enableConeFriction=1,
+            deterministicOverlappingPairs=1,
+            physicsClientId=self._client,
+        )
+        self.set_gravity(gravity)
+
+    def set_gravity(self, gravity: float) -> None:
+        """Pull every body down with ``gravity`` m/s2 from the next tick on."""
+        pybullet.setGravity(0, 0, -gravity, physicsClientId=self._client)
+
+    def add(
+        self,
+        mesh: Mesh | None,
+        solid: Solid | None,
+        mass: float,
+        surface: Surface,
+        position: Sequence[float],
+        quaternion: Sequence[float] = (0.0, 0.0, 0.0, 1.0),
+        velocity: Sequence[float] = (0.0, 0.0, 0.0),
+        spin: Sequence[float] = (0.0, 0.0, 0.0),
+    ) -> int:
+        """Add a body and return its id; without mass it stays where it is, without solid it touches nothing."""
+        body = pybullet.createMultiBody(
+            mass,
+            self._collision(solid, (0.0, 0.0, 0.0)),
+            -1 if mesh is None else self._scene._shape(mesh),
+            basePosition=position,
+            baseOrientation=quaternion,
+            physicsClientId=self._client,
+        )
+        self._finish(body, -1, mesh, surface)
+        if mass > 0:
+            pybullet.resetBaseVelocity(body, velocity, spin, physicsClientId=self._client)
+        return body
+
+    def add_linked(self, base: Sequence[float], links: Sequence[Link], surface: Surface) -> int:
+        """Add links that hang from a fixed point and return the body's id; motors are off."""
+        body = pybullet.createMultiBody(
+            0,
+            basePosition=base,
+            linkMasses=[link.mass for link in links],
+            linkCollisionShapeIndices=[self._collision(link.solid, link.offset) for link in links],
+            linkVisualShapeIndices=[
+                -1 if link.mesh is None else self._scene._shape(link.mesh.moved(*link.offset[:2], z=link.offset[2]))
+                for link in links
+            ],
+            linkPositions=[link.at for link in links],
+            linkOrientations=[(0, 0, 0, 1)] * len(links),
+            linkInertialFramePositions=[link.offset for link in links],
+            linkInertialFrameOrientations=[(0, 0, 0, 1)] * len(links),
+            linkParentIndices=[link.parent + 1 for link in links],
+            linkJointTypes=[_JOINTS[link.joint] for link in links],
+            linkJointAxis=[link.axis for link in links],
+            physicsClientId=self._client,
+        )
+        for index, link in enumerate(links):
+            self._finish(body, index, link.mesh, surface)
+            pybullet.changeDynamics(body, index, jointDamping=0.0, physicsClientId=self._client)
+            if link.joint != "fixed":
+                self.drive(body, index, 0.0, 0.0)
+        return body
+
+    def turn(self, body: int, link: int, angle: float) -> None:
+        """Put a joint at an angle (rad) or a distance (m), at rest."""
+        pybullet.resetJointState(body, link, angle, 0.0, physicsClientId=self._client)
+
+    def drive(self, body: int, link: int, speed: float, force: float) -> None:
+        """Let a joint's motor keep ``speed`` (rad/s or m/s) with at most ``force`` (N m or N) until told otherwise."""
+        pybullet.setJointMotorControl2(
+            body, link, pybullet.VELOCITY_CONTROL, targetVelocity=speed, force=force, physicsClientId=self._client
+        )
+
+    def joint(self, body: int, link: int) -> float:
+        """Return a joint's angle (rad) or distance (m)."""
+        return pybullet.getJointState(body, link, physicsClientId=self._client)[0]
+
+    def push(self, body: int, link: int, force: Sequence[float], torque: float = 0.0) -> None:
+        """Pull at a body's centre of mass with ``force`` N, and with ``torque`` N m about z, for the next tick."""
+        at = self.row(body, link)[:3]
+        pybullet.applyExternalForce(body, link, force, at, pybullet.WORLD_FRAME, physicsClientId=self._client)
+        if torque:
+            pybullet.applyExternalTorque(body, link, (0, 0, torque), pybullet.WORLD_FRAME, physicsClientId=self._client)
+
+    def tick(self) -> None:
+        """Advance by one tick."""
+        pybullet.stepSimulation(physicsClientId=self._client)
+
+    def row(self, body: int, link: int = -1) -> tuple[float, ...]:
+        """Return position m, quaternion xyzw, velocity m/s and angular velocity rad/s of a centre of mass, 13 numbers."""
+        if link >= 0:
+            state = pybullet.getLinkState(body, link, 1, 1, physicsClientId=self._client)
+            return (*state[0], *state[1], *state[6], *state[7])
+        position, quaternion = pybullet.getBasePositionAndOrientation(body, physicsClientId=self._client)
+        velocity, spin = pybullet.getBaseVelocity(body, physicsClientId=self._client)
+        return (*position, *quaternion, *velocity, *spin)
+
+    def touches(self) -> dict[tuple[tuple[int, int], tuple[int, int]], float]:
+        """Return the impulse, N s, by pair of (body, link) that pressed on each other in the last tick."""
+        pairs: dict[tuple[tuple[int, int], tuple[int, int]], float] = {}
+        for point in pybullet.getContactPoints(physicsClientId=self._client):
+            if point[9] > 0:
+                pair = ((point[1], point[3]), (point[2], point[4]))
+                pairs[pair] = pairs.get(pair, 0.0) + point[9] * self._dt
+        return pairs
+
+    def _collision(self, solid: Solid | None, offset: Sequence[float]) -> int:
+        if solid is None:
+            return -1
+        if solid.shape == "ball":
+            return pybullet.createCollisionShape(
+                pybullet.GEOM_SPHERE,
+                radius=solid.half[0],
+                collisionFramePosition=offset,
+                physicsClientId=self._client,
+            )
+        return pybullet.createCollisionShape(
+            pybullet.GEOM_BOX, halfExtents=solid.half, collisionFramePosition=offset, physicsClientId=self._client
+        )
+
+    def _finish(self, body: int, link: int, mesh: Mesh | None, surface: Surface) -> None:
+        pybullet.changeDynamics(
+            body,
+            link,
+            lateralFriction=surface.friction**0.5,
+            restitution=surface.restitution**0.5,
+            rollingFriction=0.0,
+            spinningFriction=0.0,
+            linearDamping=0.0,
+            angularDamping=0.0,
+            contactProcessingThreshold=0.0,
+            physicsClientId=self._client,
+        )
+        if mesh is not None:
+            pybullet.changeVisualShape(body, link, textureUniqueId=self._scene._texture, physicsClientId=self._client)
 
 
 _POOL: list[list[list[float]]] = [[], [], []]
