@@ -171,7 +171,8 @@ def _through_lens(color: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
     What is far holds more detail per pixel, so it is spread more: 60% of a [1, 2, 1] / 4 blur nearby, 85% beyond 30 m.
     """
-    padded = np.pad(color, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    padded = np.concatenate([color[:1], color, color[-1:]])
+    padded = np.concatenate([padded[:, :1], padded, padded[:, -1:]], axis=1)  # (H + 2, W + 2, 3)
     rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]  # (H, W + 2, 3)
     spread = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) * np.float32(1 / 16)
     share = np.clip(depth * np.float32(0.01) + np.float32(0.55), 0.6, 0.85)[..., None]

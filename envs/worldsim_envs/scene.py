@@ -109,9 +109,6 @@ class Scene:
         """Add a body at the origin and return its id; without mesh it is not seen, without boxes it touches nothing."""
         visual = collision = -1
         if mesh is not None:
-            arrays = (mesh.vertices, mesh.normals, mesh.uvs)
-            lists: list[list] = [_lend(kind, values) for kind, values in enumerate(arrays)]
-            lists.append(list(range(len(mesh.vertices))))
             visual = self._shape(mesh)
         if boxes:
             collision = pybullet.createCollisionShapeArray(
@@ -126,12 +123,8 @@ class Scene:
         return body
 
     def _shape(self, mesh: Mesh) -> int:
-        rows = [
-            pool.lend(array)
-            for pool, array in zip(
-                _POOLS, (mesh.vertices, mesh.normals, mesh.uvs, np.arange(len(mesh.vertices))), strict=True
-            )
-        ]
+        arrays = (mesh.vertices, mesh.normals, mesh.uvs, np.arange(len(mesh.vertices)))
+        rows = [pool.lend(array) for pool, array in zip(_POOLS, arrays, strict=True)]
         vertices, normals, uvs, indices = rows
         shape = pybullet.createVisualShape(
             pybullet.GEOM_MESH,
@@ -339,7 +332,7 @@ class Dynamics:
         pybullet.stepSimulation(physicsClientId=self._client)
 
     def row(self, body: int, link: int = -1) -> tuple[float, ...]:
-        """Return position m, quaternion xyzw, velocity m/s and angular velocity rad/s of a centre of mass, 13 numbers."""
+        """Return the 13 numbers of a state row (position, quaternion, velocity, spin) of a centre of mass."""
         if link >= 0:
             state = pybullet.getLinkState(body, link, 1, 1, physicsClientId=self._client)
             return (*state[0], *state[1], *state[6], *state[7])
@@ -385,18 +378,3 @@ class Dynamics:
         )
         if mesh is not None:
             pybullet.changeVisualShape(body, link, textureUniqueId=self._scene._texture, physicsClientId=self._client)
-
-
-_POOL: list[list[list[float]]] = [[], [], []]
-
-
-def _lend(kind: int, values: np.ndarray) -> list[list[float]]:
-    """Return an array as nested lists whose rows are used again.
-
-    pybullet keeps a reference to each row it is given; fresh ones would cost 5 MB per city.
-    """
-    rows, pool = values.tolist(), _POOL[kind]
-    pool.extend([] for _ in range(len(rows) - len(pool)))
-    for held, row in zip(pool, rows, strict=False):
-        held[:] = row
-    return pool[: len(rows)]

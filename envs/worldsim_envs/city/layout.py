@@ -506,13 +506,15 @@ def _line_kerbs(
             x, y = origin[0] + c * along - s * 1.0, origin[1] + s * along + c * 1.0
             draws = rng.random(2)
             if n % 2 == 0:
-                pole = box(-0.12, -0.12, 0.1, 0.12, 0.12, 5.0, color_rect("pole"))
-                head = box(-0.45, -1.6, 4.9, 0.45, 0.2, 5.25, color_rect("lamp"))
-                meshes.append(join([pole, head, _under(color_rect("lamp"))]).moved(x, y, yaw))
+                meshes.append(_street_lamp().moved(x, y, yaw))
             elif draws[0] < 0.45:
                 meshes.append(_tree(rng, x, y, 4.5 + 2 * draws[1]))
 
 
-def _under(rect: Rect) -> Mesh:
-    """Return the lower face of a lamp's head."""
-    return quads(np.array([[(-0.45, 0.2, 4.9), (0.45, 0.2, 4.9), (0.45, -1.6, 4.9), (-0.45, -1.6, 4.9)]]), rect)
+@cache
+def _street_lamp() -> Mesh:
+    """Return a lamp whose arm reaches over the street along -y."""
+    pole = box(-0.12, -0.12, 0.1, 0.12, 0.12, 5.0, color_rect("pole"))
+    head = box(-0.45, -1.6, 4.9, 0.45, 0.2, 5.25, color_rect("lamp"))
+    below = [[(-0.45, 0.2, 4.9), (0.45, 0.2, 4.9), (0.45, -1.6, 4.9), (-0.45, -1.6, 4.9)]]
+    return join([pole, head, quads(np.array(below), color_rect("lamp"))])
