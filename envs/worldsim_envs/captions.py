@@ -6,6 +6,8 @@ with what it means.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 __all__ = ["street_caption"]
@@ -66,8 +68,14 @@ _FRAMES = {
 
 def street_caption(time: str, weather: str, traffic: str, key: tuple[int, ...]) -> dict[str, str]:
     """Return ``{"en", "zh"}`` for a time of day, a weather and a traffic density; ``key`` decides the wording."""
+    en, zh = _texts(time, weather, traffic, key)
+    return {"en": en, "zh": zh}
+
+
+@lru_cache(maxsize=256)
+def _texts(time: str, weather: str, traffic: str, key: tuple[int, ...]) -> tuple[str, str]:
     rng = np.random.default_rng(key)
-    texts = {}
+    texts = []
     for language in ("en", "zh"):
         slots = (
             _FRAMES[language],
@@ -77,5 +85,5 @@ def street_caption(time: str, weather: str, traffic: str, key: tuple[int, ...]) 
             _TRAFFIC[language][traffic],
         )
         frame, lead, when, how, cars = (options[int(rng.integers(len(options)))] for options in slots)
-        texts[language] = frame.format(lead=lead, time=when, weather=how, traffic=cars)
-    return texts
+        texts.append(frame.format(lead=lead, time=when, weather=how, traffic=cars))
+    return texts[0], texts[1]

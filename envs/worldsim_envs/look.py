@@ -112,9 +112,9 @@ class Lens:
         column = (np.arange(width, dtype=np.float32) + 0.5 - width / 2)[None, :] / focal
         up = np.sin(pitch) - row * np.cos(pitch)  # tangent-like height of each row's ray
         self.shape = (height, width)
-        self.rise = np.clip(up / 0.9, 0, 1).astype(np.float32)[..., None] + np.zeros((1, width, 1), np.float32)
+        self.rise = np.clip(up / 0.9, 0, 1).astype(np.float32)[..., None]  # (H, 1, 1), how high a row looks
         self.azimuth = np.arctan2(-column, np.cos(pitch)).astype(np.float32)  # (1, W), left positive
-        self.grazing = np.exp(np.clip(up, -1, 0) * 4).astype(np.float32) + np.zeros((1, width), np.float32)
+        self.grazing = np.exp(np.clip(up, -1, 0) * 4).astype(np.float32)  # (H, 1), how flat a row meets the road
         beam = np.exp(-((column / 0.55) ** 2)) * np.clip(1 - (row - 0.25) ** 2 / 0.5, 0, 1) * (row > -0.12)
         self.beam = beam.astype(np.float32)  # (H, W), where headlights reach
 
@@ -136,7 +136,9 @@ def compose(
     color = albedo
     if look.saturation != 1.0:
         grey = (albedo @ _LUMA)[..., None]
-        color = grey + (albedo - grey) * np.float32(look.saturation)
+        color = albedo - grey
+        color *= np.float32(look.saturation)
+        color += grey
     light = np.array(look.tint, dtype=np.float32)
     if look.lamps > 0:
         reach = lens.beam * np.exp(view.depth * np.float32(-0.055))  # (H, W)
@@ -154,8 +156,10 @@ def compose(
         wet = lens.grazing * (view.body == ground) * np.float32(0.55 * look.rain)
         color += (low - color) * wet[..., None]
     clearness = np.exp(view.depth * np.float32(-look.density))[..., None]
-    color = haze + (color - haze) * clearness
-    sky = low + (np.array(look.sky_top, np.float32) - low) * lens.rise  # (H, W, 3)
+    color -= haze
+    color *= clearness
+    color += haze
+    sky = low + (np.array(look.sky_top, np.float32) - low) * lens.rise  # (H, 1 or W, 3)
     if any(look.glow):
         away = np.cos(lens.azimuth - np.float32(sun_azimuth))  # (1, W)
         sky = sky + np.array(look.glow, np.float32) * (np.clip(away, 0, 1) ** 4)[..., None] * (1 - lens.rise)
@@ -173,10 +177,18 @@ def _through_lens(color: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """
     padded = np.concatenate([color[:1], color, color[-1:]])
     padded = np.concatenate([padded[:, :1], padded, padded[:, -1:]], axis=1)  # (H + 2, W + 2, 3)
-    rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]  # (H, W + 2, 3)
-    spread = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) * np.float32(1 / 16)
+    rows = 2 * padded[1:-1]  # (H, W + 2, 3)
+    rows += padded[:-2]
+    rows += padded[2:]
+    spread = 2 * rows[:, 1:-1]  # (H, W, 3)
+    spread += rows[:, :-2]
+    spread += rows[:, 2:]
+    spread *= np.float32(1 / 16)
     share = np.clip(depth * np.float32(0.01) + np.float32(0.55), 0.6, 0.85)[..., None]
-    return color + share * (spread - color)
+    spread -= color
+    spread *= share
+    spread += color
+    return spread
 
 
 def _streaks(color: np.ndarray, rain: float, key: tuple[int, int]) -> None:

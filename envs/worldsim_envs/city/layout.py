@@ -21,6 +21,7 @@ LANE = 1.75  # m, centre line to the middle of a lane
 PARKING = 4.5  # m, centre line to the middle of a parked car
 BOX = 7.5  # m, centre of a junction to where its turns begin
 NUM_LINES = 8  # streets in each direction
+_ROUTE = 1100.0  # m, more than a car of the traffic drives in 1,000 steps
 OUTSKIRTS = 70.0  # m, depth of the blocks around the map
 CAR_SIZE = (4.2, 1.8, 1.45)  # m, length, width, height
 
@@ -173,7 +174,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Route:
-    """A way through the city along lanes, one point per metre; without end for practical purposes (1,700 m)."""
+    """A way through the city along lanes, one point per metre; at least 1,100 m long."""
 
     points: np.ndarray
     """(M, 4): x m, y m, heading rad (unwrapped), curvature 1/m."""
@@ -316,7 +317,7 @@ def _route(layout: Layout, i: int, j: int, direction: int, skip: float, salt: in
     rng = np.random.default_rng((layout.seed, 5, salt))
     xs, ys = layout.lines
     pieces, total, first = [], 0.0, True
-    while total < 1700:
+    while total < _ROUTE:
         di, dj = _STEP[direction]
         x0, y0, x1, y1 = xs[i], ys[j], xs[i + di], ys[j + dj]
         length = abs(x1 - x0) + abs(y1 - y0)
