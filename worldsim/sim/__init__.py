@@ -4,7 +4,8 @@ What an env holds is a value, a `Snapshot`: it can be kept, restored, branched, 
 """
 
 from worldsim.sim.env import WorldModelEnv
+from worldsim.sim.imagine import imagine
 from worldsim.sim.stream import Snapshot, Stream, pick_device
 from worldsim.sim.vector_env import WorldModelVectorEnv
 
-__all__ = ["Snapshot", "Stream", "WorldModelEnv", "WorldModelVectorEnv", "pick_device"]
+__all__ = ["Snapshot", "Stream", "WorldModelEnv", "WorldModelVectorEnv", "imagine", "pick_device"]

@@ -10,8 +10,10 @@ import numpy as np
 from gymnasium.utils import EzPickle
 
 from worldsim.errors import EnvError
+from worldsim.model import Prediction
 from worldsim.sim.actions import action_batch
 from worldsim.sim.stream import Snapshot, begin, check_snapshot, open_model, read_prompt, torch_threads
+from worldsim.sim.tape import Tape
 
 __all__ = ["TERMINATE_THRESHOLD", "WorldModelEnv"]
 
@@ -119,6 +121,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
             ended=False,
             model_sha=self.model.sha,
         )
+        self._tape = Tape(self._now)
         return self._now.frame.copy(), self._now.stream.info()
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -132,14 +135,10 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         if now.ended:
             raise EnvError("the episode has ended; call reset() before the next step")
         actions = action_batch([action], self.action_space, 1)  # (1, *A)
-        with torch_threads(self.threads):
-            state, predicted = self.model.step(now.state, actions, sampler_steps=self.sampler_steps)
-        elapsed = now.elapsed + 1
+        self._now, predicted = self._after(now, actions)
+        self._tape.record(actions[0], self._now)
         terminate_prob = float(predicted.terminate_prob[0])
-        terminated, truncated = terminate_prob > TERMINATE_THRESHOLD, elapsed >= self.horizon
-        self._now = replace(
-            now, state=state, frame=predicted.frames[0].copy(), elapsed=elapsed, ended=terminated or truncated
-        )
+        terminated, truncated = terminate_prob > TERMINATE_THRESHOLD, self._now.elapsed >= self.horizon
         info = {**now.stream.info(), "terminate_prob": terminate_prob}
         return self._now.frame.copy(), float(predicted.reward[0]), terminated, truncated, info
 
@@ -158,6 +157,22 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
             EnvError: If another model imagined it.
         """
         self._now = check_snapshot(snapshot, self.model)
+        self._tape = Tape(self._now)
+
+    def rewind(self, num_steps: int = 1) -> np.ndarray:
+        """Go back some steps, bit for bit, and return the frame (H, W, 3) shown then.
+
+        A prompt that was set at that moment stays set.
+
+        Raises:
+            EnvError: If the last reset or restore is nearer than that.
+        """
+        self._present("rewind")
+        now, actions = self._tape.cut(num_steps)
+        for action in actions:
+            now, _ = self._after(now, action[None])
+        self._now = now
+        return now.frame.copy()
 
     def branch(self, n: int) -> list[WorldModelEnv]:
         """Return n independent envs at the present moment; they share the loaded model.
@@ -188,7 +203,16 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         unknown = read_prompt(self.model, text)
         state = self.model.set_prompt(now.state, [text], np.array([True]))
         self._now = replace(now, state=state, stream=replace(now.stream, prompt=text, prompt_unknown=unknown))
+        self._tape.mark(self._now)
         return list(unknown)
+
+    def _after(self, now: Snapshot, actions: np.ndarray) -> tuple[Snapshot, Prediction]:
+        """Return the moment after one step under actions (1, *A), and what was predicted."""
+        with torch_threads(self.threads):
+            state, predicted = self.model.step(now.state, actions, sampler_steps=self.sampler_steps)
+        elapsed = now.elapsed + 1
+        ended = float(predicted.terminate_prob[0]) > TERMINATE_THRESHOLD or elapsed >= self.horizon
+        return replace(now, state=state, frame=predicted.frames[0].copy(), elapsed=elapsed, ended=ended), predicted
 
     def _present(self, call: str) -> Snapshot:
         if self._now is None:
