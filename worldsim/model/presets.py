@@ -31,7 +31,7 @@ class ModelConfig:
     """Width of a word embedding."""
     residual_std: float = 0.2
     """Typical size of the change between two frames, in units where a frame spans [-1, 1]."""
-    sampler_steps: int = 2
+    sampler_steps: int = 1
     """Default number of denoiser calls per frame."""
 
 

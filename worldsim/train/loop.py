@@ -15,7 +15,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from worldsim.errors import CheckpointError, StoreError, WorldsimError
 from worldsim.model import PRESETS, ModelSpec, Networks, Vocabulary, WorldModel, load, save, spec_of
 from worldsim.rollout import control_dt_of
 from worldsim.store import RolloutStore
+from worldsim.train.critic import Critic
 from worldsim.train.data import Dataset, bytes_needed
 from worldsim.train.objective import Inputs, Losses, losses, make_inputs
 from worldsim.train.rollout_context import with_own_frames
@@ -36,6 +37,7 @@ from worldsim.train.validate import Validation, validate
 __all__ = ["TrainConfig", "train"]
 
 _NUM_STARTS = 32
+_PARTS = ("total", "frame", "refine", "contrast", "reward", "terminate")  # of `Losses`, as reported
 _HELD_OUT = 0.02  # share of episodes for validation where no store is given
 
 
@@ -46,9 +48,9 @@ class TrainConfig:
     minutes: float | None = None
     """Minutes of training, without loading, compiling and validating."""
     steps: int | None = None
-    batch: int = 8
+    batch: int = 6
     """Windows per step."""
-    length: int = 12
+    length: int = 16
     """Steps per window."""
     learning_rate: float = 1e-3
     final_rate: float = 0.03
@@ -60,10 +62,12 @@ class TrainConfig:
     ema: float = 0.999
     own_frames_from: float = 0.15
     """Share of the budget after which windows with the model's own frames as context are mixed in."""
-    own_frames_share: float = 0.4
+    own_frames_share: float = 0.75
     """Share of the steps after that which use them."""
     contrast_weight: float = 1.0
     """Weight of the difference of local contrast, from ``own_frames_from`` on."""
+    critic_share: float = 0.5
+    """The critic's part of a frame's gradient as a share of the squared error's, from ``own_frames_from`` on."""
     seed: int = 0
     report_s: float = 10.0
     """Seconds between lines."""
@@ -197,6 +201,7 @@ class _Trainer:
             )
         groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
+        self.critic = Critic().to(device)
         self.card = store.card
         self.step, self.elapsed_s = 0, 0.0
         self.history: list[dict[str, Any]] = []
@@ -211,6 +216,8 @@ class _Trainer:
         self.networks.load_state_dict(state["networks"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.critic.load_state_dict(state["critic"])
+        self.critic.optimizer.load_state_dict(state["critic_optimizer"])
         self.step, self.elapsed_s, self.history = state["step"], state["elapsed_s"], state["history"]
         self.log(f"resumed at step {self.step}, {self.elapsed_s / 60:.1f} minutes")
 
@@ -229,7 +236,7 @@ class _Trainer:
             self.log("compiling the training step (about a minute)")
             loss_of = torch.compile(losses, dynamic=False)
         last_report = last_save = last_validation = time.monotonic()
-        recent: list[Losses] = []
+        recent: list[dict[str, float]] = []
         shown_step, shown_s = self.step, self.elapsed_s
         first = True
         try:
@@ -261,7 +268,7 @@ class _Trainer:
         )
         return self.path / "checkpoint"
 
-    def _step(self, loss_of: Callable[[Networks, Inputs, torch.Tensor], Losses]) -> Losses:
+    def _step(self, loss_of: Callable[[Networks, Inputs, torch.Tensor], Losses]) -> dict[str, float]:
         settings = self.settings
         rng = np.random.Generator(np.random.Philox(key=[settings.seed, self.step]))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -276,7 +283,7 @@ class _Trainer:
             late = self.progress >= settings.own_frames_from
             if late and rng.random() < settings.own_frames_share:
                 text = self.networks.text(inputs.tokens).detach()
-                first = int(rng.integers(1, settings.length - 1))
+                first = 1 + int((settings.length - 2) * rng.random() ** 2)  # mostly early: long imagined contexts
                 inputs = with_own_frames(self.networks.denoiser, inputs, text, first, generator)
             weight = torch.tensor(settings.contrast_weight if late else 0.0, device=self.device)
             result = loss_of(self.networks, inputs, weight)
@@ -286,7 +293,12 @@ class _Trainer:
             raise WorldsimError(
                 f"the loss at step {self.step} is not finite; the batch is in {path}; resume from the last save"
             )
-        result.total.backward()
+        parts = {name: float(getattr(result, name).detach()) for name in _PARTS}
+        total = result.total
+        if late and settings.critic_share > 0:
+            pull, parts["told_apart"] = self._critics_pull(result.frames, inputs.target)
+            total = total + pull
+        total.backward()
         torch.nn.utils.clip_grad_norm_(self.networks.parameters(), settings.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
@@ -297,7 +309,16 @@ class _Trainer:
         with torch.no_grad():
             for average, value in zip(self.ema.parameters(), self.networks.parameters(), strict=True):
                 average.lerp_(value, 1 - decay)
-        return replace(result, total=result.total.detach())
+        return parts
+
+    def _critics_pull(self, frames: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """Return a term whose gradient at each frame is the critic's direction, and how well the critic does."""
+        seen, true = frames[:, 1::2].flatten(0, 1), target[:, 1::2].flatten(0, 1)
+        direction, told_apart = self.critic.learn(seen.detach(), true)
+        scale = 2 / (self.config.residual_std**2 * frames.numel())  # of the squared error's gradient, see `losses`
+        error = (seen.detach() - true).flatten(1).norm(dim=1)[:, None, None, None]
+        pull = self.settings.critic_share * scale * error * direction
+        return (seen * pull).sum(), told_apart
 
     def _rate(self) -> float:
         settings = self.settings
@@ -305,8 +326,8 @@ class _Trainer:
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
         return settings.learning_rate * warm * (settings.final_rate + (1 - settings.final_rate) * cosine)
 
-    def _report(self, recent: Sequence[Losses], frames_per_second: float) -> None:
-        mean = {f.name: float(np.mean([float(getattr(r, f.name)) for r in recent])) for f in fields(Losses)}
+    def _report(self, recent: Sequence[dict[str, float]], frames_per_second: float) -> None:
+        mean = {name: float(np.mean([parts[name] for parts in recent])) for name in recent[-1] if name in recent[0]}
         left_s = self.elapsed_s * (1 - self.progress) / max(self.progress, 1e-6)
         self._write({"kind": "loss", **mean, "frames_per_second": frames_per_second})
         parts = " ".join(f"{name} {value:.4f}" for name, value in mean.items())
@@ -342,6 +363,8 @@ class _Trainer:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "elapsed_s": self.elapsed_s,
+            "critic": self.critic.state_dict(),
+            "critic_optimizer": self.critic.optimizer.state_dict(),
             "history": self.history,
             "vocabulary": list(self.networks.text.vocabulary.tokens),
         }

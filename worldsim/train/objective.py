@@ -50,9 +50,11 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """Scalars of one batch."""
+    """What one batch gives; scalars but for the frames."""
 
     total: torch.Tensor
+    frames: torch.Tensor
+    """(B, T, 3, H, W) predicted frames."""
     frame: torch.Tensor
     """Mean squared error at tau = 0, frames in [-1, 1]."""
     refine: torch.Tensor
@@ -129,6 +131,7 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
     total = scale * error.mean() + contrast_weight * contrast + _WEIGHT_REWARD * reward + _WEIGHT_TERMINATE * terminate
     return Losses(
         total=total,
+        frames=out.frame,
         frame=(error * pure).sum().detach() / pure.sum().clamp_min(1),
         refine=(error * (1 - pure)).sum().detach() / (1 - pure).sum().clamp_min(1),
         contrast=contrast.detach(),
