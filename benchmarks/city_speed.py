@@ -2,7 +2,8 @@
 
     python benchmarks/city_speed.py [--steps 400] [--size 64] [--json FILE]
 
-The two are timed in turns of 20 frames, in CPU seconds of their thread, so that whatever else the machine does weighs little;
+The two are timed in turns of 20 frames, in CPU seconds of their thread, so that other programs weigh little; the figures
+are medians of turns.
 """
 
 from __future__ import annotations
