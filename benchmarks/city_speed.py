@@ -2,7 +2,7 @@
 
     python benchmarks/city_speed.py [--steps 400] [--size 64] [--json FILE]
 
-The two are timed in turns of 20 frames, in CPU seconds of their thread, so that other programs weigh little; the figures
+The two are timed in turns of 20 frames, in CPU seconds of their thread, so that other programs weigh little; figures
 are medians of turns.
 """
 
