@@ -1,7 +1,7 @@
 """worldsim: a video diffusion model as a world that people and agents can act in.
 
-``import worldsim`` is cheap: names resolve when they are first used and environment ids are registered as strings, so that
-torch, zarr and pybullet are not loaded before they are needed.
+``import worldsim`` is cheap: names resolve when they are first used and environment ids are registered as strings,
+so that torch, zarr and pybullet are not loaded before they are needed.
 """
 
 from __future__ import annotations

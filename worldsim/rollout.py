@@ -1,7 +1,7 @@
 """The words and contracts that every room shares: a rollout, an action's units, and what a truth can be asked for.
 
-Time has one convention everywhere: ``action[t]`` takes ``obs[t]`` to ``obs[t + 1]`` and earns ``reward[t]``. A rollout of T
-steps therefore holds T actions and T + 1 observations.
+Time has one convention everywhere: ``action[t]`` takes ``obs[t]`` to ``obs[t + 1]`` and earns ``reward[t]``. A
+rollout of T steps therefore holds T actions and T + 1 observations.
 """
 
 from __future__ import annotations
@@ -126,9 +126,9 @@ class Rollout:
 class Truth(Protocol):
     """What ``env.unwrapped`` of a true world offers; each part is asked for with ``getattr`` and may be missing.
 
-    ``info`` of its reset and step carries ``state`` {body: {"pos" m, "quat" xyzw, "vel" m/s, "ang" rad/s}}, ``events``,
-    ``caption`` {"en", "zh"}, ``variation``, ``camera`` {"K" (3, 3), "c2w" (4, 4) OpenCV axes, metres}, ``reward_terms``,
-    ``cost`` and ``prompt_unknown``.
+    ``info`` of its reset and step carries ``state`` {body: {"pos" m, "quat" xyzw, "vel" m/s, "ang" rad/s}},
+    ``events``, ``caption`` {"en", "zh"}, ``variation``, ``camera`` {"K" (3, 3), "c2w" (4, 4) OpenCV axes, metres},
+    ``reward_terms``, ``cost`` and ``prompt_unknown``.
     """
 
     control_dt: float

@@ -1,9 +1,10 @@
 """A critic of single frames: it learns to tell imagined from true ones, and shows what makes them look imagined.
 
-A squared error alone is least for the mean of all possible frames, which is blurred. The critic's direction is added to the
-gradient of the squared error at each frame, scaled to a fixed share of that frame's own: where the future is certain it
-changes nothing, where it is not, the frame is drawn towards one that could be true. It is used in training only and is no
-part of a checkpoint. Hinge loss and spectral normalisation as in Miyato et al. 2018 (arXiv 1802.05957).
+A squared error alone is least for the mean of all possible frames, which is blurred. The critic's direction is
+added to the gradient of the squared error at each frame, scaled to a fixed share of that frame's own: where the
+future is certain it changes nothing, where it is not, the frame is drawn towards one that could be true. It is used
+in training only and is no part of a checkpoint. Hinge loss and spectral normalisation as in Miyato et al. 2018
+(arXiv 1802.05957).
 """
 
 from __future__ import annotations
