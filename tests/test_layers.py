@@ -23,6 +23,8 @@ ORDER = [
     "serve",
     "_console",
     "_doctor",
+    "_options",
+    "_store_commands",
     "cli",
 ]
 SHARED = {"errors", "rollout"}
@@ -67,7 +69,8 @@ def test_a_true_world_knows_only_the_shared_words(path):
 
 
 def test_importing_worldsim_loads_nothing_heavy():
-    code = "import sys, worldsim; print([m for m in ('torch', 'zarr', 'pybullet', 'trimesh', 'scipy') if m in sys.modules])"
+    heavy = ("torch", "zarr", "pybullet", "trimesh", "scipy")
+    code = f"import sys, worldsim; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert out.stdout.strip() == "[]"
 
@@ -80,11 +83,13 @@ def test_public_names_resolve():
 
 
 def test_the_wheel_holds_two_packages_and_the_checkpoints(tmp_path):
-    pytest.importorskip("hatchling")
-    code = "import sys; from hatchling.build import build_wheel; import os; os.chdir(sys.argv[1]); print(build_wheel(sys.argv[2]))"
-    subprocess.run([sys.executable, "-c", code, str(ROOT), str(tmp_path)], check=True, capture_output=True)
+    code = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, cwd=ROOT)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     top = {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")}
     assert top == {"worldsim", "worldsim_envs"}
     assert "worldsim/py.typed" in names
+    for checkpoint in (ROOT / "worldsim" / "checkpoints").iterdir():
+        for file in ("config.json", "model.safetensors", "starts.npz", "metrics.json"):
+            assert f"worldsim/checkpoints/{checkpoint.name}/{file}" in names
