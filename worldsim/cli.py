@@ -17,6 +17,8 @@ import typer
 from rich.console import Console
 
 from worldsim._console import STDOUT, console, show_progress, show_table, write_json
+from worldsim._options import Device, Json, NoSeed, Seed, StorePath, Threads
+from worldsim._store_commands import add_to as add_store_commands
 from worldsim.errors import EnvError, WorldsimError
 
 __all__ = ["app", "main", "run"]
@@ -28,16 +30,6 @@ INTERRUPTED = 130
 _STEPS_SHOWN = (1, 4, 8, 16, 32, 64)
 
 app = typer.Typer(name="worldsim", add_completion=False, pretty_exceptions_enable=False)
-
-Json = Annotated[
-    str | None,
-    typer.Option("--json", metavar="[FILE]", help="Write the result as JSON to FILE; '-' or nothing: standard output."),
-]
-Seed = Annotated[int, typer.Option("--seed", help="Everything random follows from it.")]
-NoSeed = Annotated[int, typer.Option("--seed", help="Taken by every command; nothing here is random.")]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the model runs.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Torch threads; torch's choice if not given.")]
-StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Directory of a rollout store.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -216,6 +208,9 @@ def verify(store: StorePath, seed: NoSeed = 0, json_target: Json = None) -> int:
     out.print(f"{store}: {len(faults)} fault(s)" if faults else f"{store}: whole")
     write_json(json_target, {"store": str(store), "faults": faults})
     return 1 if faults else 0
+
+
+add_store_commands(app)
 
 
 @app.command(epilog="Example: worldsim train --data rollouts --preset small -o runs/first --minutes 60")

@@ -1,9 +1,23 @@
 """Rollouts on disk: immutable zarr v3 segments, a numbered commit log, and a reader fast enough for training."""
 
 from worldsim.store.format import EpisodeInfo, Fault
+from worldsim.store.ingest import ingest, merge
 from worldsim.store.inspect import card_text, contact_sheet
+from worldsim.store.repair import Repair, repair
 from worldsim.store.store import RolloutStore
 from worldsim.store.verify import verify
 from worldsim.store.writer import SegmentWriter
 
-__all__ = ["EpisodeInfo", "Fault", "RolloutStore", "SegmentWriter", "card_text", "contact_sheet", "verify"]
+__all__ = [
+    "EpisodeInfo",
+    "Fault",
+    "Repair",
+    "RolloutStore",
+    "SegmentWriter",
+    "card_text",
+    "contact_sheet",
+    "ingest",
+    "merge",
+    "repair",
+    "verify",
+]

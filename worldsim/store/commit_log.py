@@ -1,7 +1,8 @@
 """The numbered commit log: what is in the store, and the only thing that writers compete for.
 
-A commit is one file, created under the next free number or not at all. Commits only add, so a writer that finds its
-number taken reads what took it and tries the next one.
+A commit is one file, created under the next free number or not at all. Most commits only add, so a writer that finds
+its number taken reads what took it and tries the next one. A commit that replaces segments finds them there or is not
+made.
 """
 
 from __future__ import annotations
@@ -13,7 +14,16 @@ from pathlib import Path
 from worldsim.errors import StoreError
 from worldsim.store.format import LOG, Commit, create_file
 
-__all__ = ["append_commit", "commit_path", "committed_numbers", "newest_version", "read_commits"]
+__all__ = [
+    "append_commit",
+    "commit_path",
+    "committed_numbers",
+    "held_identities",
+    "live_commits",
+    "newest_version",
+    "place_commit",
+    "read_commits",
+]
 
 
 def commit_path(root: Path, number: int) -> Path:
@@ -35,7 +45,9 @@ def newest_version(root: Path) -> int:
     numbers = committed_numbers(root)
     for expected, number in enumerate(numbers, start=1):
         if number != expected:
-            raise StoreError(f"commit {expected} of {root} is missing ({commit_path(root, expected)}); restore it")
+            raise StoreError(
+                f"commit {expected} of {root} is missing ({commit_path(root, expected)}); run worldsim repair"
+            )
     return len(numbers)
 
 
@@ -51,8 +63,29 @@ def read_commits(root: Path, first: int, last: int) -> list[Commit]:
         try:
             commits.append(Commit.from_json(path.read_bytes(), path))
         except FileNotFoundError:
-            raise StoreError(f"commit {number} of {root} is missing ({path}); restore it from a copy") from None
+            raise StoreError(f"commit {number} of {root} is missing ({path}); run worldsim repair") from None
     return commits
+
+
+def live_commits(commits: Sequence[Commit]) -> list[Commit]:
+    """Return the commits whose segments make up the store, in the order of its episodes."""
+    live: list[Commit] = []
+    for commit in commits:
+        if commit.removes:
+            place = min((i for i, other in enumerate(live) if other.segment in commit.removes), default=len(live))
+            live = [other for other in live if other.segment not in commit.removes]
+            live[place:place] = [commit] if commit.segment else []
+        elif commit.segment:
+            live.append(commit)
+    return live
+
+
+def held_identities(commits: Sequence[Commit]) -> set[tuple[str, str]]:
+    """Return every (run_id, key) that may not be added again."""
+    held: set[tuple[str, str]] = set()
+    for commit in commits:
+        held = (held - set(commit.lost)) | commit.identities
+    return held
 
 
 def append_commit(root: Path, draft: Commit, known: Sequence[Commit]) -> Commit | None:
@@ -60,31 +93,43 @@ def append_commit(root: Path, draft: Commit, known: Sequence[Commit]) -> Commit 
 
     Args:
         root: The store.
-        draft: The commit; its number and duplicates are filled in here.
+        draft: The commit; its number, its duplicates and what came before it are filled in here.
         known: Commits from 1 on that the caller has already read.
 
     Returns:
         The commit as written, or None if every episode of it is already in the store.
 
     Raises:
-        StoreError: If the store holds episodes of another shape.
+        StoreError: If the store holds episodes of another shape, or no longer has what the commit is to replace.
     """
     commits = list(known)
     while True:
         commits += read_commits(root, len(commits) + 1, newest_version(root))
-        if commits and commits[0].schema != draft.schema:
-            raise StoreError(
-                f"{root} holds {commits[0].schema.describe()}; got {draft.schema.describe()}: use another store"
-            )
-        taken = set().union(*(commit.identities for commit in commits))
-        duplicates = []
-        for i, key in enumerate(draft.keys):
-            if key is not None and (draft.run_id, key) in taken:
-                duplicates.append(i)
-            elif key is not None:
-                taken.add((draft.run_id, key))
-        if len(duplicates) == len(draft.keys):
-            return None
-        commit = replace(draft, number=len(commits) + 1, duplicates=tuple(duplicates))
-        if create_file(commit_path(root, commit.number), commit.to_json()):
+        commit = place_commit(root, draft, commits)
+        if commit is None or create_file(commit_path(root, commit.number), commit.to_json()):
             return commit
+
+
+def place_commit(root: Path, draft: Commit, before: Sequence[Commit]) -> Commit | None:
+    """Return a commit as it has to be written behind some others, None if it would add nothing.
+
+    Raises:
+        StoreError: If it does not fit behind them.
+    """
+    if before and before[0].schema != draft.schema:
+        raise StoreError(
+            f"{root} holds {before[0].schema.describe()}; got {draft.schema.describe()}: use another store"
+        )
+    if not set(draft.removes) <= {commit.segment for commit in live_commits(before)}:
+        raise StoreError(f"another process compacted or repaired {root} at the same time; run the same again")
+    taken = held_identities(before)
+    duplicates = []
+    for i, key in enumerate(draft.keys):
+        if key is not None and (draft.run_id, key) in taken:
+            duplicates.append(i)
+        elif key is not None:
+            taken.add((draft.run_id, key))
+    if draft.keys and len(duplicates) == len(draft.keys):
+        return None
+    previous = before[-1].segment if before else None
+    return replace(draft, number=len(before) + 1, duplicates=tuple(duplicates), previous=previous)

@@ -1,7 +1,7 @@
 """What lies where in a rollout store, and what each JSON document in it says (format 1, see docs/store-format.md).
 
     STORE/store.json                      what makes a directory a store
-    STORE/log/00000000000000000001.json   commits, numbered from 1 without a gap; each adds one segment
+    STORE/log/00000000000000000001.json   commits, numbered from 1 without a gap; each adds or replaces segments
     STORE/segments/<id>/zarr.json         a zarr v3 group; its attributes hold the episode index
     STORE/segments/<id>/<field>/          one zarr v3 array per field, T + 1 rows per episode, in one shard
 
@@ -22,11 +22,10 @@ import google_crc32c
 import numpy as np
 
 from worldsim.errors import StoreError
+from worldsim.store.codecs import CODECS, check_codec
 
 __all__ = [
-    "CHUNK_FRAMES",
-    "CHUNK_ROWS",
-    "CHUNK_STATES",
+    "CHUNK_OF",
     "FORMAT",
     "LOG",
     "SEGMENTS",
@@ -48,12 +47,8 @@ STORE_FILE = "store.json"
 LOG = "log"
 SEGMENTS = "segments"
 
-CHUNK_FRAMES = 8
-"""Rows of ``obs`` per chunk: random windows of 8 to 32 frames read fastest there."""
-CHUNK_STATES = 256
-"""Rows of ``state`` per chunk."""
-CHUNK_ROWS = 4096
-"""Rows of every other field per chunk."""
+CHUNK_OF = {"obs": 8, "action": 4096, "reward": 4096, "terminated": 4096, "truncated": 4096, "state": 256}
+"""Rows per chunk of each field; random windows of 8 to 32 frames read fastest in chunks of 8."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +79,11 @@ class ObjectRecord:
 
 @dataclass(frozen=True)
 class Commit:
-    """What one numbered commit says: a segment is now part of the store."""
+    """What one numbered commit says: a segment is now part of the store, perhaps in place of others."""
 
     number: int
-    segment: str
-    """Folder under ``segments``."""
+    segment: str | None
+    """Folder under ``segments``; None if the commit adds nothing."""
     num_rows: int
     """Frames in the segment, duplicates included."""
     run_id: str
@@ -101,6 +96,12 @@ class Commit:
     """Path inside the segment to size and checksum."""
     code_version: str
     """Version of worldsim that wrote it."""
+    removes: tuple[str, ...] = ()
+    """Segments that are no longer part of the store; the new one takes the place of the first of them."""
+    lost: tuple[tuple[str, str], ...] = ()
+    """(run_id, key) of episodes that went with them and may be added again."""
+    previous: str | None = None
+    """Segment of the commit before this one, so that it can be written again should it get lost."""
 
     @property
     def identities(self) -> set[tuple[str, str]]:
@@ -123,17 +124,19 @@ class Commit:
             outer = json.loads(data)
             body = outer["commit"]
             if outer["crc32c"] != crc32c(_canonical(body)):
-                raise StoreError(f"{path} is damaged: its checksum does not match; restore it from a copy")
+                raise StoreError(f"{path} is damaged: its checksum does not match; run worldsim repair")
             schema = body.pop("schema")
             return cls(
                 schema=Schema(**{**schema, "action_shape": tuple(schema["action_shape"])}),
                 objects={name: ObjectRecord(**record) for name, record in body.pop("objects").items()},
                 keys=tuple(body.pop("keys")),
                 duplicates=tuple(body.pop("duplicates")),
+                removes=tuple(body.pop("removes", ())),
+                lost=tuple((run_id, key) for run_id, key in body.pop("lost", ())),
                 **body,
             )
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError):
-            raise StoreError(f"{path} is damaged: it is not a commit; restore it from a copy") from None
+            raise StoreError(f"{path} is damaged: it is not a commit; run worldsim repair") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,17 +197,18 @@ _ROLES = {
 }
 
 
-def array_metadata(name: str, num_rows: int, chunk_rows: int, row_shape: tuple[int, ...], dtype: np.dtype) -> bytes:
-    """Return the ``zarr.json`` of a field: one shard, whole rows per chunk, zstd level 1 and crc32c per chunk.
+def array_metadata(name: str, num_rows: int, row_shape: tuple[int, ...], dtype: np.dtype, codec: str) -> bytes:
+    """Return the ``zarr.json`` of a field: one shard, whole rows per chunk, a codec and crc32c per chunk.
 
     Args:
         name: A key of the format's fields.
         num_rows: Rows of the array.
-        chunk_rows: Rows per chunk; the shard is the next multiple of it.
         row_shape: Shape of one row.
         dtype: Type of one value.
+        codec: One of ``worldsim.store.codecs.CODECS``.
     """
     role, unit, dimensions = _ROLES[name]
+    chunk_rows = CHUNK_OF[name]
     to_bytes: dict[str, Any] = {"name": "bytes"}
     if dtype.itemsize > 1:
         to_bytes["configuration"] = {"endian": "little"}
@@ -223,11 +227,7 @@ def array_metadata(name: str, num_rows: int, chunk_rows: int, row_shape: tuple[i
                 "name": "sharding_indexed",
                 "configuration": {
                     "chunk_shape": [chunk_rows, *row_shape],
-                    "codecs": [
-                        to_bytes,
-                        {"name": "zstd", "configuration": {"level": 1, "checksum": False}},
-                        {"name": "crc32c"},
-                    ],
+                    "codecs": [to_bytes, *CODECS[codec], {"name": "crc32c"}],
                     "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
                     "index_location": "end",
                 },
@@ -240,27 +240,29 @@ def array_metadata(name: str, num_rows: int, chunk_rows: int, row_shape: tuple[i
     return json.dumps(metadata, indent=1).encode()
 
 
-def crc32c(data: bytes) -> int:
-    """Return the CRC-32C (Castagnoli) of some bytes."""
-    return google_crc32c.value(data)
+def crc32c(data: bytes | np.ndarray) -> int:
+    """Return the CRC-32C (Castagnoli) of some bytes, which may be a contiguous array."""
+    return google_crc32c.value(data)  # pyright: ignore[reportArgumentType]
 
 
-def check_store(root: Path) -> None:
-    """Check that a directory is a store of this format.
+def check_store(root: Path) -> str:
+    """Check that a directory is a store of this format, and return the codec that its writers use.
 
     Raises:
         StoreError: If it is not.
     """
     try:
-        version = json.loads((root / STORE_FILE).read_bytes())["worldsim_store"]
+        facts = json.loads((root / STORE_FILE).read_bytes())
+        version, codec = facts["worldsim_store"], facts.get("codec", "zstd")
     except OSError:
         raise StoreError(
             f"{root} is not a rollout store: it has no {STORE_FILE}; make one with worldsim collect"
         ) from None
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError):
+    except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError):
         raise StoreError(f"{root / STORE_FILE} is damaged; restore it from a copy of the store") from None
     if version != FORMAT:
         raise StoreError(f"{root} has store format {version}; this worldsim reads format {FORMAT}: upgrade worldsim")
+    return check_codec(codec)
 
 
 def create_file(path: Path, data: bytes) -> bool:
@@ -279,11 +281,13 @@ def create_file(path: Path, data: bytes) -> bool:
             os.link(temporary, path)
         except FileExistsError:
             return False
-        sync_directory(path.parent)
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}; a store needs a local disk with hard links") from None
+        raise StoreError(
+            f"cannot write {path}: {error.strerror}; a store needs room and a file system with hard links"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)
     return True
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from worldsim.errors import StoreError
 from worldsim.store.format import SEGMENTS, Commit, EpisodeInfo, crc32c
 
-__all__ = ["Entry", "read_entries"]
+__all__ = ["Entry", "parse_entries", "read_entries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ def read_entries(root: Path, commit: Commit) -> list[Entry]:
     Raises:
         StoreError: If a file is missing, cut off or damaged.
     """
+    assert commit.segment is not None
     folder = root / SEGMENTS / commit.segment
     for name, record in commit.objects.items():
         try:
@@ -41,9 +42,23 @@ def read_entries(root: Path, commit: Commit) -> list[Entry]:
                 f"{folder / name} is cut off or damaged: it has {size} bytes instead of {record.num_bytes}; "
                 "restore it from a copy of the store"
             )
-    data = (folder / "zarr.json").read_bytes()
+    return parse_entries(root, commit)
+
+
+def parse_entries(root: Path, commit: Commit) -> list[Entry]:
+    """Return the episodes that a commit makes visible, whatever became of their arrays.
+
+    Raises:
+        StoreError: If the index of the segment is missing or damaged.
+    """
+    assert commit.segment is not None
+    path = root / SEGMENTS / commit.segment / "zarr.json"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise StoreError(f"{path} is missing; restore it from a copy of the store") from None
     if crc32c(data) != commit.objects["zarr.json"].crc32c:
-        raise StoreError(f"{folder / 'zarr.json'} is damaged: its checksum does not match; restore it from a copy")
+        raise StoreError(f"{path} is damaged: its checksum does not match; restore it from a copy")
     index = json.loads(data)["attributes"]
     return [
         Entry(commit.segment, entry["row"], _episode_info(entry, index))

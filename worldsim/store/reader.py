@@ -1,23 +1,28 @@
 """Reading rows of a sharded zarr array without zarr: map the shard once, keep its index, decode where the caller wants.
 
 zarr-python spends milliseconds per read on tasks and on the index; the decoding itself takes microseconds. Arrays whose
-codecs are not the ones that the writer uses are left to zarr-python.
+codecs or layout are not among those known here are left to zarr-python.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import mmap
+import threading
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numcodecs import zstd  # pyright: ignore[reportAttributeAccessIssue]
 
 from worldsim.errors import StoreError
+from worldsim.store.codecs import decoder
 from worldsim.store.format import crc32c
 
 __all__ = ["RowReader", "ShardReader", "ZarrReader", "open_rows"]
+
+_ABSENT = 2**64 - 1  # offset of a chunk that holds nothing but the fill value
+_LOCAL = threading.local()
 
 
 class RowReader(Protocol):
@@ -52,11 +57,11 @@ def open_rows(folder: Path, checksum: int | None = None) -> RowReader:
         raise StoreError(f"{path} is missing; restore it from a copy of the store") from None
     except (KeyError, UnicodeDecodeError, json.JSONDecodeError):
         raise StoreError(f"{path} is damaged: it is not zarr metadata; restore it from a copy") from None
-    return ShardReader(folder, metadata) if _written_here(metadata, codecs) else ZarrReader(folder)
+    return ShardReader(folder, metadata) if _is_known(metadata, codecs) else ZarrReader(folder)
 
 
 class ShardReader:
-    """Rows of an array in one shard of zstd chunks with checksums, memory-mapped.
+    """Rows of an array in one shard of chunks that hold whole rows, memory-mapped.
 
     Raises:
         StoreError: If the shard is missing, cut off, or its index is damaged.
@@ -68,20 +73,26 @@ class ShardReader:
         sharding = metadata["codecs"][0]["configuration"]
         self.chunk_shape = tuple(sharding["chunk_shape"])
         self.num_chunks = -(-self.shape[0] // self.chunk_shape[0])
+        self._fill = metadata["fill_value"]
+        chain = sharding["codecs"][1:]
+        self._is_checked = bool(chain) and chain[-1]["name"] == "crc32c"
+        packing = chain[:-1] if self._is_checked else chain
+        self._is_packed = bool(packing)
+        self._decode = decoder(packing)
         separator = metadata["chunk_key_encoding"]["configuration"]["separator"]
         self.path = folder / separator.join(["c", *["0"] * len(self.shape)])
         try:
             with open(self.path, "rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._bytes = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
         except FileNotFoundError:
             raise StoreError(f"{self.path} is missing; restore it from a copy of the store") from None
         except (ValueError, OSError) as error:
             raise StoreError(f"{self.path} cannot be read: {error}; restore it from a copy of the store") from None
         size = 16 * self.num_chunks + 4
-        tail = self._map[-size:]
-        if len(tail) < size or crc32c(tail[:-4]) != int.from_bytes(tail[-4:], "little"):
+        tail = self._bytes[-size:]
+        if len(tail) < size or crc32c(tail[:-4]) != int.from_bytes(tail[-4:].tobytes(), "little"):
             raise StoreError(f"{self.path} is cut off or damaged: its index is not at its end; restore it from a copy")
-        self._index: list[list[int]] = np.frombuffer(tail[:-4], "<u8").reshape(-1, 2).tolist()
+        self._index: list[list[int]] = tail[:-4].view("<u8").reshape(-1, 2).tolist()
 
     def read(self, start: int, out: np.ndarray) -> None:
         """Fill ``out`` (rows, ...) with the rows from ``start`` on.
@@ -97,10 +108,13 @@ class ShardReader:
             target = out[low - start : high - start]
             if high - low == rows_per_chunk and target.flags.c_contiguous:
                 self.decode(chunk, target)
-            else:
-                scratch = np.empty(self.chunk_shape, self.dtype)
+            elif self._is_packed or self._index[chunk][0] == _ABSENT:
+                scratch = _scratch(self.chunk_shape, self.dtype)
                 self.decode(chunk, scratch)
                 target[:] = scratch[low - first : high - first]
+            else:
+                rows = self._packed(chunk).view(self.dtype).reshape(self.chunk_shape)
+                target[:] = rows[low - first : high - first]
 
     def decode(self, chunk: int, out: np.ndarray) -> None:
         """Fill ``out``, contiguous and of the chunk's shape, with one chunk.
@@ -108,11 +122,21 @@ class ShardReader:
         Raises:
             StoreError: If its checksum does not match.
         """
+        if self._index[chunk][0] == _ABSENT:
+            out[...] = np.array(self._fill).astype(self.dtype)
+            return
+        assert self._decode is not None
+        self._decode(self._packed(chunk), out)
+
+    def _packed(self, chunk: int) -> np.ndarray:
         offset, length = self._index[chunk]
-        packed, checksum = self._map[offset : offset + length - 4], self._map[offset + length - 4 : offset + length]
-        if crc32c(packed) != int.from_bytes(checksum, "little"):
+        packed = self._bytes[offset : offset + length]
+        if not self._is_checked:
+            return packed
+        packed, checksum = packed[:-4], packed[-4:]
+        if crc32c(packed) != int.from_bytes(checksum.tobytes(), "little"):
             raise StoreError(f"{self.path} chunk {chunk} is damaged: its checksum does not match; restore the file")
-        zstd.decompress(packed, out)
+        return packed
 
 
 class ZarrReader:
@@ -131,7 +155,7 @@ class ZarrReader:
         out[:] = self._array[start : start + len(out)]
 
 
-def _written_here(metadata: dict[str, Any], codecs: list[dict[str, Any]]) -> bool:
+def _is_known(metadata: dict[str, Any], codecs: list[dict[str, Any]]) -> bool:
     if codecs[0]["name"] != "sharding_indexed":
         return False
     sharding = codecs[0]["configuration"]
@@ -139,11 +163,25 @@ def _written_here(metadata: dict[str, Any], codecs: list[dict[str, Any]]) -> boo
         metadata["chunk_grid"]["configuration"]["chunk_shape"],
         sharding["chunk_shape"],
     )
+    to_bytes, *packing = sharding["codecs"]
+    if packing and packing[-1]["name"] == "crc32c":
+        packing = packing[:-1]
     return (
-        [codec["name"] for codec in sharding["codecs"]] == ["bytes", "zstd", "crc32c"]
+        to_bytes["name"] == "bytes"
+        and to_bytes.get("configuration", {}).get("endian", "little") == "little"
+        and decoder(packing) is not None
         and [codec["name"] for codec in sharding["index_codecs"]] == ["bytes", "crc32c"]
         and sharding["index_location"] == "end"
         and metadata["chunk_key_encoding"]["name"] == "default"
         and metadata["shape"][1:] == shard_row == row
         and shard_rows == -(-metadata["shape"][0] // rows) * rows
     )
+
+
+def _scratch(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array that the next call in this thread takes back: a new one costs page faults for every chunk."""
+    num_bytes = math.prod(shape) * dtype.itemsize
+    block = getattr(_LOCAL, "block", None)
+    if block is None or len(block) < num_bytes:
+        block = _LOCAL.block = np.empty(num_bytes, np.uint8)
+    return block[:num_bytes].view(dtype).reshape(shape)

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import numpy as np
-from numcodecs import zstd  # pyright: ignore[reportAttributeAccessIssue]
 
 from worldsim.errors import StoreError
 from worldsim.rollout import STATE_DIM, Rollout
+from worldsim.store.codecs import encode
 from worldsim.store.format import (
-    CHUNK_FRAMES,
-    CHUNK_ROWS,
-    CHUNK_STATES,
+    CHUNK_OF,
     FORMAT,
     SEGMENTS,
     ObjectRecord,
@@ -57,8 +57,9 @@ class SegmentFiles:
     Frames go to disk chunk by chunk; the small fields wait in memory until ``seal``.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, codec: str) -> None:
         self.name = uuid.uuid4().hex
+        self._codec = codec
         self.path = root / SEGMENTS / self.name
         self.path.mkdir()
         self.num_rows = 0
@@ -75,7 +76,7 @@ class SegmentFiles:
     def add(self, rollout: Rollout, run_id: str, key: str | None) -> None:
         """Write one episode behind the others."""
         if self._obs is None:
-            self._obs = _ShardFile(self.path / "obs", CHUNK_FRAMES, rollout.obs.shape[1:], np.dtype(np.uint8))
+            self._obs = _ShardFile(self.path, "obs", rollout.obs.shape[1:], np.dtype(np.uint8), self._codec)
         self._obs.write(rollout.obs)
         for name, rows in self._columns.items():
             values = getattr(rollout, name)
@@ -85,20 +86,27 @@ class SegmentFiles:
         self.num_rows += len(rollout.obs)
         self.num_bytes += rollout.obs.nbytes
 
-    def seal(self) -> dict[str, ObjectRecord]:
-        """Write what is left, make everything durable, and return size and checksum of every file."""
+    def seal(self, *, removes: Sequence[str] = (), lost: Sequence[tuple[str, str]] = ()) -> dict[str, ObjectRecord]:
+        """Write what is left, make everything durable, and return size and checksum of every file.
+
+        Args:
+            removes: Segments whose place this one is to take.
+            lost: (run_id, key) of their episodes that are not in it.
+        """
         assert self._obs is not None
         self._finish("obs", self._obs)
         for name, rows in self._columns.items():
-            self._write_column(name, np.concatenate(rows), CHUNK_ROWS)
+            self._write_column(name, np.concatenate(rows))
         if any(state is not None for state in self._states):
-            self._write_column("state", self._joined_state(), CHUNK_STATES)
+            self._write_column("state", self._joined_state())
         index = {
             "worldsim_format": FORMAT,
             "captions": [list(pair) for pair in self._captions],
             "specs": [json.loads(spec) for spec in self._specs],
             "episodes": self._episodes,
         }
+        if removes:
+            index |= {"removes": list(removes), "lost": [list(identity) for identity in lost]}
         group = {"zarr_format": 3, "node_type": "group", "attributes": index}
         self._write_object("zarr.json", json.dumps(group, ensure_ascii=False).encode())
         for folder in [self.path, *(path for path in self.path.rglob("*") if path.is_dir())]:
@@ -106,10 +114,11 @@ class SegmentFiles:
         sync_directory(self.path.parent)
         return self._objects
 
-    def close(self) -> None:
-        """Release the open file without sealing."""
+    def discard(self) -> None:
+        """Remove everything that was written."""
         if self._obs is not None:
             self._obs.close()
+        shutil.rmtree(self.path)
 
     def _index_entry(self, rollout: Rollout, run_id: str, key: str | None) -> dict[str, Any]:
         spec = _json(
@@ -149,15 +158,15 @@ class SegmentFiles:
                 joined[entry["row"] : entry["row"] + len(state), : state.shape[1]] = state
         return joined
 
-    def _write_column(self, name: str, values: np.ndarray, chunk_rows: int) -> None:
-        shard = _ShardFile(self.path / name, chunk_rows, values.shape[1:], values.dtype)
+    def _write_column(self, name: str, values: np.ndarray) -> None:
+        shard = _ShardFile(self.path, name, values.shape[1:], values.dtype, self._codec)
         shard.write(values)
         self._finish(name, shard)
 
     def _finish(self, name: str, shard: _ShardFile) -> None:
         self._objects[f"{name}/{shard.key}"] = shard.finish()
-        shape, dtype = shard.chunk.shape, shard.chunk.dtype
-        self._write_object(f"{name}/zarr.json", array_metadata(name, self.num_rows, shape[0], shape[1:], dtype))
+        metadata = array_metadata(name, self.num_rows, shard.chunk.shape[1:], shard.chunk.dtype, self._codec)
+        self._write_object(f"{name}/zarr.json", metadata)
 
     def _write_object(self, name: str, data: bytes) -> None:
         with open(self.path / name, "xb") as file:
@@ -173,11 +182,12 @@ _ONE_VALUE_PER_STEP = ("action", "reward", "terminated", "truncated")
 class _ShardFile:
     """One shard: encoded chunks one after the other, then (offset, length) of each and a checksum of that index."""
 
-    def __init__(self, folder: Path, chunk_rows: int, row_shape: tuple[int, ...], dtype: np.dtype) -> None:
+    def __init__(self, segment: Path, name: str, row_shape: tuple[int, ...], dtype: np.dtype, codec: str) -> None:
+        self._codec = codec
         self.key = ".".join(["c", *["0"] * (1 + len(row_shape))])
-        path = folder / self.key
-        folder.mkdir()
-        self.chunk = np.zeros((chunk_rows, *row_shape), dtype)
+        path = segment / name / self.key
+        path.parent.mkdir()
+        self.chunk = np.zeros((CHUNK_OF[name], *row_shape), dtype)
         self._fill = 0  # rows of the chunk that are written
         self._index: list[tuple[int, int]] = []
         self._offset = 0
@@ -211,7 +221,7 @@ class _ShardFile:
         self._file.close()
 
     def _flush(self) -> None:
-        packed = bytes(zstd.compress(self.chunk, 1))
+        packed = encode(self._codec, self.chunk)
         self._index.append((self._offset, len(packed) + 4))
         self._put(packed + crc32c(packed).to_bytes(4, "little"))
         self._fill = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from worldsim.errors import StoreError
-from worldsim.rollout import STATE_DIM, ActionDim, Caption, Rollout
+from worldsim.rollout import Rollout
 from worldsim.store.card import data_card
-from worldsim.store.commit_log import newest_version, read_commits
+from worldsim.store.codecs import check_codec
+from worldsim.store.commit_log import held_identities, live_commits, newest_version, read_commits
+from worldsim.store.compact import FRAMES_PER_SEGMENT, compact
 from worldsim.store.format import (
     FORMAT,
     LOG,
@@ -27,20 +29,19 @@ from worldsim.store.format import (
     Commit,
     EpisodeInfo,
     Fault,
-    ObjectRecord,
     Schema,
     check_store,
     create_file,
 )
 from worldsim.store.gc import GRACE_S, collect_garbage
 from worldsim.store.index import Entry, read_entries
-from worldsim.store.reader import RowReader, open_rows
+from worldsim.store.segment_reader import SegmentReader
 from worldsim.store.verify import verify
 from worldsim.store.writer import SegmentWriter
 
 __all__ = ["RolloutStore"]
 
-_MAX_OPEN_ARRAYS = 512  # each mapping holds a file descriptor
+_MAX_MAPPED_SEGMENTS = 256  # each mapping holds a file descriptor, and a segment has one or two
 
 
 class RolloutStore:
@@ -49,25 +50,32 @@ class RolloutStore:
     def __init__(self, path: str | Path, version: int | None = None) -> None:
         self.path = Path(path)
         self._commits: list[Commit] = []
+        self._live: list[Commit] = []
         self._episodes: list[Entry] = []
-        self._objects: dict[str, Mapping[str, ObjectRecord]] = {}
-        self._arrays: OrderedDict[tuple[str, str], RowReader] = OrderedDict()
-        self._columns: dict[tuple[str, str], np.ndarray] = {}
+        self._entries: dict[str, list[Entry]] = {}
+        self._segments: dict[str, SegmentReader] = {}
+        self._mapped: OrderedDict[str, SegmentReader] = OrderedDict()
         self._card: dict[str, Any] | None = None
-        check_store(self.path)
+        self.codec = check_store(self.path)
+        """What new segments are packed with; see ``worldsim.store.codecs``."""
         newest = newest_version(self.path)
         if version is not None and not 0 <= version <= newest:
             raise StoreError(f"{self.path} has versions 0 to {newest}; got {version}")
         self._read_up_to(newest if version is None else version)
 
     @classmethod
-    def create(cls, path: str | Path) -> RolloutStore:
+    def create(cls, path: str | Path, *, codec: str = "zstd") -> RolloutStore:
         """Make an empty store in a new or empty directory.
+
+        Args:
+            path: Where.
+            codec: What segments are packed with: ``zstd`` is smallest, ``lz4`` reads faster, ``none`` fastest.
 
         Raises:
             StoreError: If the directory holds something, or cannot hold a store.
         """
         root = Path(path)
+        check_codec(codec)
         if (root / STORE_FILE).exists():
             raise StoreError(f"{root} is a store already; open it with RolloutStore.open, or choose another path")
         if root.is_file() or (root.is_dir() and any(root.iterdir())):
@@ -77,7 +85,7 @@ class RolloutStore:
             (root / SEGMENTS).mkdir(exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot create a store in {root}: {error.strerror}") from None
-        create_file(root / STORE_FILE, json.dumps({"worldsim_store": FORMAT}).encode())
+        create_file(root / STORE_FILE, json.dumps({"worldsim_store": FORMAT, "codec": codec}).encode())
         return cls(root)
 
     @classmethod
@@ -88,6 +96,11 @@ class RolloutStore:
             StoreError: If there is no store, no such version, or a file is missing, cut off or damaged.
         """
         return cls(path, version)
+
+    @classmethod
+    def open_or_create(cls, path: str | Path, *, codec: str = "zstd") -> RolloutStore:
+        """Open the store at a path, or create it with this codec if there is none."""
+        return cls(path) if (Path(path) / STORE_FILE).exists() else cls.create(path, codec=codec)
 
     @property
     def version(self) -> int:
@@ -149,31 +162,7 @@ class RolloutStore:
             StoreError: If there is no such episode, or a file of it is damaged.
         """
         entry = self._entry(episode)
-        info = entry.info
-        num_steps = info.length
-        obs = np.empty((num_steps + 1, self.height, self.width, 3), np.uint8)
-        self.read_into(episode, 0, obs)
-        state = None
-        if info.bodies:
-            rows = self._state(entry)
-            state = {body: rows[:, i].copy() for i, body in enumerate(info.bodies)}
-        return Rollout(
-            obs=obs,
-            **{
-                name: self._steps(entry, name, 0, num_steps) for name in ("action", "reward", "terminated", "truncated")
-            },
-            state=state,
-            caption=tuple(Caption(*caption) for caption in info.captions),
-            env_id=info.env_id,
-            spec=info.spec,
-            control_dt=info.control_dt,
-            action_spec=tuple(ActionDim(**dim) for dim in info.action_spec),
-            seed=info.seed,
-            policy=info.policy,
-            variation=info.variation,
-            source=info.source,  # pyright: ignore[reportArgumentType]
-            model=info.model,
-        )
+        return self._segment(entry).episode(entry)
 
     def window(self, *, episode: int, t: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return ``length`` steps of an episode from step ``t`` on.
@@ -188,8 +177,9 @@ class RolloutStore:
         entry = self._entry(episode)
         _check_window(entry, episode, t, length)
         obs = np.empty((length + 1, self.height, self.width, 3), np.uint8)
-        self._array(entry.segment, "obs").read(entry.row + t, obs)
-        return obs, self._steps(entry, "action", t, length), self._steps(entry, "reward", t, length)
+        segment, row = self._segment(entry), entry.row + t
+        segment.frames(row, obs)
+        return obs, segment.steps("action", row, length), segment.steps("reward", row, length)
 
     def windows(
         self, indices: np.ndarray, length: int, out: np.ndarray | None = None
@@ -209,18 +199,34 @@ class RolloutStore:
         """
         shape = (len(indices), length + 1, self.height, self.width, 3)
         obs = np.empty(shape, np.uint8) if out is None else out
-        if obs.shape != shape or obs.dtype != np.uint8:
-            raise StoreError(f"out must be {shape} uint8; got {obs.shape} {obs.dtype}")
         action = np.empty((len(indices), length, *self.schema.action_shape), self.schema.action_dtype)
         reward = np.empty((len(indices), length), np.float32)
+        self.read_windows(indices, obs, action, reward)
+        return obs, action, reward
+
+    def read_windows(self, indices: np.ndarray, obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> None:
+        """Fill given arrays with M windows at once; nothing is copied in between.
+
+        Args:
+            indices: (M, 2) int, episode and first step of each.
+            obs: (M, length + 1, H, W, 3) uint8.
+            action: (M, length, ...).
+            reward: (M, length) float32.
+
+        Raises:
+            StoreError: If an array has another shape, an episode does not hold these steps, or a chunk is damaged.
+        """
+        num_windows, length, schema = len(indices), reward.shape[-1], self.schema
+        _check_out("out", obs, (num_windows, length + 1, schema.height, schema.width, 3), "uint8")
+        _check_out("action", action, (num_windows, length, *schema.action_shape), schema.action_dtype)
+        _check_out("reward", reward, (num_windows, length), "float32")
         for i, (episode, t) in enumerate(np.asarray(indices).tolist()):
             entry = self._entry(episode)
             _check_window(entry, episode, t, length)
-            self._array(entry.segment, "obs").read(entry.row + t, obs[i])
-            first = entry.row + t
-            action[i] = self._column(entry.segment, "action")[first : first + length]
-            reward[i] = self._column(entry.segment, "reward")[first : first + length]
-        return obs, action, reward
+            segment, row = self._segment(entry), entry.row + t
+            segment.frames(row, obs[i])
+            action[i] = segment.column("action")[row : row + length]
+            reward[i] = segment.column("reward")[row : row + length]
 
     def read_into(self, episode: int, t: int, out: np.ndarray) -> None:
         """Fill ``out`` (n, H, W, 3) uint8 with the frames of an episode from frame ``t`` on.
@@ -232,12 +238,12 @@ class RolloutStore:
         _check_window(entry, episode, t, len(out) - 1)
         if out.shape[1:] != (self.height, self.width, 3) or out.dtype != np.uint8:
             raise StoreError(f"out must be (n, {self.height}, {self.width}, 3) uint8; got {out.shape} {out.dtype}")
-        self._array(entry.segment, "obs").read(entry.row + t, out)
+        self._segment(entry).frames(entry.row + t, out)
 
     def actions(self, episode: int) -> np.ndarray:
         """Return the actions of an episode, (T, ...)."""
         entry = self._entry(episode)
-        return self._steps(entry, "action", 0, entry.info.length)
+        return self._segment(entry).steps("action", entry.row, entry.info.length)
 
     def body(self, episode: int, name: str) -> np.ndarray:
         """Return the state of one body over an episode, (T + 1, 13) float32; see ``worldsim.rollout.STATE_DIM``.
@@ -248,7 +254,8 @@ class RolloutStore:
         bodies = self.info(episode).bodies or ()
         if name not in bodies:
             raise StoreError(f"episode {episode} has the bodies {', '.join(bodies) or 'none'}; got {name!r}")
-        return self._state(self._entry(episode))[:, bodies.index(name)].copy()
+        entry = self._entry(episode)
+        return self._segment(entry).states(entry)[:, bodies.index(name)].copy()
 
     def append(self, rollouts: Sequence[Rollout], *, run_id: str = "", keys: Sequence[str] | None = None) -> int:
         """Add rollouts as one segment and one commit; they become visible together.
@@ -280,7 +287,7 @@ class RolloutStore:
 
     def keys(self, run_id: str) -> set[str]:
         """Return the keys of a run that are in the store."""
-        return {key for commit in self._commits for run, key in commit.identities if run == run_id}
+        return {key for run, key in held_identities(self._commits) if run == run_id}
 
     def refresh(self) -> None:
         """Move to the newest version."""
@@ -297,12 +304,39 @@ class RolloutStore:
             self._card = data_card(self)
         return self._card
 
+    def compact(
+        self,
+        *,
+        frames_per_segment: int = FRAMES_PER_SEGMENT,
+        codec: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> int:
+        """Rewrite runs of small segments as one each; episodes keep their numbers, and old versions stay until gc.
+
+        Args:
+            frames_per_segment: How large a segment may become by it.
+            codec: Also rewrite what is packed otherwise; the store's own if None, and large segments stay.
+            progress: Called with the segments rewritten and to rewrite.
+
+        Returns:
+            The number of segments that were replaced.
+
+        Raises:
+            StoreError: If a segment is damaged, or another process compacts at the same time.
+        """
+        num_replaced = compact(self.path, frames_per_segment=frames_per_segment, codec=codec, progress=progress)
+        self.refresh()
+        return num_replaced
+
     def gc(self, *, dry_run: bool = True, grace_s: float = GRACE_S) -> list[Path]:
-        """Remove what killed writers left behind, which no reader ever sees.
+        """Remove what killed writers left behind, and segments that were replaced.
+
+        Versions from before they were replaced can then no longer be opened.
 
         Args:
             dry_run: Only say what would be removed.
-            grace_s: Leave alone what was written to within this time, seconds; longer than any writer stays open.
+            grace_s: Leave alone what was written to or replaced within this time, seconds; longer than any writer or
+                reader of an old version stays open.
 
         Returns:
             Every folder and file that was (or would be) removed.
@@ -321,45 +355,48 @@ class RolloutStore:
             raise StoreError(f"{self.path} has {len(self)} episodes, numbered from 0; got {episode}")
         return self._episodes[episode]
 
-    def _array(self, segment: str, name: str) -> RowReader:
-        key = (segment, name)
-        reader = self._arrays.get(key)
-        if reader is None:
-            reader = self._arrays[key] = self._open_rows(segment, name)
-            if len(self._arrays) > _MAX_OPEN_ARRAYS:
-                self._arrays.popitem(last=False)
-        return reader
-
-    def _column(self, segment: str, name: str) -> np.ndarray:
-        key = (segment, name)
-        column = self._columns.get(key)
-        if column is None:
-            reader = self._open_rows(segment, name)
-            column = np.empty(reader.shape, reader.dtype)
-            reader.read(0, column)
-            self._columns[key] = column
-        return column
-
-    def _open_rows(self, segment: str, name: str) -> RowReader:
-        checksum = self._objects[segment][f"{name}/zarr.json"].crc32c
-        return open_rows(self.path / SEGMENTS / segment / name, checksum)
-
-    def _steps(self, entry: Entry, name: str, t: int, length: int) -> np.ndarray:
-        return self._column(entry.segment, name)[entry.row + t : entry.row + t + length].copy()
-
-    def _state(self, entry: Entry) -> np.ndarray:
-        reader = self._array(entry.segment, "state")
-        rows = np.empty((entry.info.length + 1, reader.shape[1], STATE_DIM), np.float32)  # (T + 1, K, 13)
-        reader.read(entry.row, rows)
-        return rows
+    def _segment(self, entry: Entry) -> SegmentReader:
+        segment = self._segments[entry.segment]
+        if not segment.is_mapped:
+            self._mapped[entry.segment] = segment
+            if len(self._mapped) > _MAX_MAPPED_SEGMENTS:
+                self._mapped.popitem(last=False)[1].unmap()
+        return segment
 
     def _read_up_to(self, version: int) -> None:
-        commits = read_commits(self.path, self.version + 1, version)
-        episodes = [entry for commit in commits for entry in read_entries(self.path, commit)]
-        self._commits += commits
-        self._objects |= {commit.segment: commit.objects for commit in commits}
-        self._episodes += episodes
+        new = read_commits(self.path, self.version + 1, version)
+        is_rewritten = any(commit.removes for commit in new)
+        added = [commit for commit in new if commit.segment]
+        live = live_commits([*self._commits, *new]) if is_rewritten else [*self._live, *added]
+        names = {commit.segment for commit in live}
+        for commit in live if is_rewritten else added:
+            assert commit.segment is not None
+            if commit.segment not in self._entries:
+                self._entries[commit.segment] = self._episodes_of(commit)
+                self._segments[commit.segment] = SegmentReader(self.path, commit)
+        if is_rewritten:
+            for gone in self._entries.keys() - names:
+                self._mapped.pop(gone, None)
+                del self._entries[gone], self._segments[gone]
+            self._episodes = [entry for commit in live for entry in self._entries[str(commit.segment)]]
+        else:
+            self._episodes += [entry for commit in added for entry in self._entries[str(commit.segment)]]
+        self._commits += new
+        self._live = live
         self.__dict__.pop("_lengths", None)
+
+    def _episodes_of(self, commit: Commit) -> list[Entry]:
+        try:
+            return read_entries(self.path, commit)
+        except StoreError:
+            newest = read_commits(self.path, 1, newest_version(self.path))
+            replaced = [later.number for later in newest if commit.segment in later.removes]
+            if not replaced or (self.path / SEGMENTS / str(commit.segment)).exists():
+                raise
+            raise StoreError(
+                f"this version of {self.path} needs segments that were compacted and removed by gc; "
+                f"open version {replaced[0]} or later"
+            ) from None
 
 
 def _check_window(entry: Entry, episode: int, t: int, length: int) -> None:
@@ -367,3 +404,8 @@ def _check_window(entry: Entry, episode: int, t: int, length: int) -> None:
         raise StoreError(
             f"episode {episode} has {entry.info.length} steps; a window of {length} steps from step {t} leaves it"
         )
+
+
+def _check_out(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> None:
+    if array.shape != shape or array.dtype != dtype:
+        raise StoreError(f"{name} must be {shape} {dtype}; got {array.shape} {array.dtype}")

@@ -8,17 +8,19 @@ import google_crc32c
 import numpy as np
 
 from worldsim.errors import StoreError
-from worldsim.store.commit_log import commit_path, committed_numbers, read_commits
+from worldsim.store.commit_log import commit_path, committed_numbers, live_commits, read_commits
 from worldsim.store.format import SEGMENTS, Commit, Fault, ObjectRecord, check_store
 from worldsim.store.reader import ShardReader, open_rows
 
-__all__ = ["verify"]
+__all__ = ["segment_faults", "verify"]
 
 _BLOCK = 1 << 20  # bytes read at a time
 
 
 def verify(path: str | Path) -> list[Fault]:
     """Check every commit, every file and every chunk of a store, also of one that is too damaged to open.
+
+    Segments that were replaced count no more.
 
     Returns:
         What is wrong, an empty list if nothing is.
@@ -28,19 +30,21 @@ def verify(path: str | Path) -> list[Fault]:
     """
     root = Path(path)
     check_store(root)
-    faults = []
+    faults, commits = [], []
     for number in range(1, max(committed_numbers(root), default=0) + 1):
         try:
-            (commit,) = read_commits(root, number, number)
+            commits += read_commits(root, number, number)
         except StoreError:
             file = commit_path(root, number)
             faults.append(Fault(str(file.relative_to(root)), None, "is damaged" if file.exists() else "is missing"))
-            continue
-        faults += _segment_faults(root, commit)
+    for commit in live_commits(commits):
+        faults += segment_faults(root, commit)
     return faults
 
 
-def _segment_faults(root: Path, commit: Commit) -> list[Fault]:
+def segment_faults(root: Path, commit: Commit) -> list[Fault]:
+    """Check every file and every chunk of the segment that a commit added."""
+    assert commit.segment is not None
     faults = []
     for name, record in commit.objects.items():
         file = root / SEGMENTS / commit.segment / name
@@ -67,6 +71,7 @@ def _object_problem(file: Path, record: ObjectRecord) -> str | None:
 
 
 def _chunk_faults(root: Path, commit: Commit, name: str) -> list[Fault]:
+    assert commit.segment is not None
     field = name.split("/")[0]
     folder = root / SEGMENTS / commit.segment
     try:

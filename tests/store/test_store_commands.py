@@ -1,0 +1,51 @@
+"""The commands that look after a store say what they did, in text and in JSON, and exit as documented."""
+
+import json
+
+import pytest
+from rollouts import make_rollout
+
+from worldsim.cli import run
+from worldsim.store import RolloutStore, verify
+from worldsim.store.format import SEGMENTS
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = RolloutStore.create(tmp_path / "rollouts")
+    for seed in range(3):
+        store.append([make_rollout(seed)])
+    return store
+
+
+def facts_of(capsys, *arguments):
+    code = run([*map(str, arguments), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_compact_then_gc_leaves_one_segment(store, capsys):
+    assert facts_of(capsys, "compact", store.path) == (0, {"store": str(store.path), "replaced": 3, "version": 4})
+    code, facts = facts_of(capsys, "gc", store.path, "--grace-hours", 0, "--dry-run")
+    assert code == 0 and len(facts["removed"]) == 3
+    assert facts_of(capsys, "gc", store.path, "--grace-hours", 0)[1]["removed"] == facts["removed"]
+    assert len(list((store.path / SEGMENTS).iterdir())) == 1 and len(RolloutStore.open(store.path)) == 3
+
+
+def test_repair_exits_with_1_if_episodes_are_lost(store, capsys):
+    assert facts_of(capsys, "repair", store.path)[0] == 0
+    (store.path / SEGMENTS / store.commits[1].segment / "reward/c.0").unlink()
+    code, facts = facts_of(capsys, "repair", store.path)
+    assert code == 1 and facts["lost"] == 1 and verify(store.path) == []
+    assert len(RolloutStore.open(store.path)) == 2
+
+
+def test_merge_makes_the_store_and_counts_what_is_new(store, tmp_path, capsys):
+    for added in (3, 0):
+        code, facts = facts_of(capsys, "merge", store.path, "-o", tmp_path / "all")
+        assert code == 0 and facts["added"] == {str(store.path): added} and facts["episodes"] == 3
+
+
+def test_a_path_without_a_store_is_the_users_error(tmp_path, capsys):
+    for command in ("repair", "gc", "compact"):
+        assert run([command, str(tmp_path)]) == 2
+        assert "is not a rollout store" in capsys.readouterr().err

@@ -1,0 +1,108 @@
+"""The commands that look after a store: repair, gc, compact, merge."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worldsim._console import console, show_progress, write_json
+from worldsim._options import Json, NoSeed, StorePath
+
+__all__ = ["add_to"]
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to an app."""
+    for command, example in _COMMANDS.items():
+        app.command(epilog=f"Example: worldsim {example}")(command)
+
+
+def repair(store: StorePath, dry_run: DryRun = False, seed: NoSeed = 0, json_target: Json = None) -> int:
+    """Make a damaged store whole again; exit 1 if episodes are lost. Nobody may write to it meanwhile."""
+    from worldsim.store import repair as repair_store
+
+    done, out = repair_store(store, dry_run=dry_run), console(json_target)
+    for item in done:
+        out.print(f"{'would repair' if dry_run else 'repaired'} {item}", markup=False)
+    num_lost = sum(item.num_lost for item in done)
+    verdict = f"{len(done)} repair(s), {num_lost} episode(s) lost" if done else "whole, nothing to repair"
+    out.print(f"{store}: {verdict}", markup=False)
+    facts = [{"file": item.file, "action": item.action, "lost": item.num_lost} for item in done]
+    write_json(json_target, {"store": str(store), "dry_run": dry_run, "repairs": facts, "lost": num_lost})
+    return 1 if num_lost else 0
+
+
+def gc(
+    store: StorePath,
+    dry_run: DryRun = False,
+    grace_hours: Annotated[
+        float, typer.Option("--grace-hours", min=0, help="Leave alone what was written or replaced within this time.")
+    ] = 24.0,
+    seed: NoSeed = 0,
+    json_target: Json = None,
+) -> None:
+    """Remove what killed writers left and what a compaction replaced."""
+    from worldsim.store import RolloutStore
+
+    out = console(json_target)
+    removed = RolloutStore.open(store).gc(dry_run=dry_run, grace_s=3600 * grace_hours)
+    for path in removed:
+        out.print(f"{'would remove' if dry_run else 'removed'} {path}", markup=False)
+    out.print(f"{store}: {len(removed)} folder(s) and file(s) {'to remove' if dry_run else 'removed'}", markup=False)
+    write_json(json_target, {"store": str(store), "dry_run": dry_run, "removed": [str(path) for path in removed]})
+
+
+def compact(
+    store: StorePath,
+    codec: Annotated[
+        str | None, typer.Option("--codec", metavar="zstd|lz4|none", help="Also rewrite what is packed otherwise.")
+    ] = None,
+    seed: NoSeed = 0,
+    json_target: Json = None,
+) -> None:
+    """Rewrite many small segments as few large ones; readers and writers may go on meanwhile."""
+    from worldsim.store import RolloutStore
+
+    held = RolloutStore.open(store)
+    with show_progress() as progress:
+        replaced = held.compact(codec=codec, progress=lambda done, total: progress("segments", done, total))
+    console(json_target).print(
+        f"{store}: {replaced} segment(s) rewritten; worldsim gc removes the old ones", markup=False
+    )
+    write_json(json_target, {"store": str(store), "replaced": replaced, "version": held.version})
+
+
+def merge(
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Stores to take episodes from.")],
+    store: Annotated[Path, typer.Option("-o", "--store", metavar="STORE", help="Where they go; made if missing.")],
+    seed: NoSeed = 0,
+    json_target: Json = None,
+) -> None:
+    """Bring the episodes of several stores into one, each once; run it again to go on where it stopped."""
+    from worldsim.store import RolloutStore
+    from worldsim.store import merge as merge_stores
+
+    opened = [RolloutStore.open(source) for source in sources]
+    held = RolloutStore.open_or_create(store)
+    added = {}
+    with show_progress() as progress:
+        for source in opened:
+            report = partial(progress, str(source.path))
+            added[str(source.path)] = merge_stores(held, source, progress=report)
+    for name, count in added.items():
+        console(json_target).print(f"{name}: {count} episode(s) added", markup=False)
+    console(json_target).print(f"{store}: {len(held)} episodes", markup=False)
+    write_json(json_target, {"store": str(store), "added": added, "episodes": len(held)})
+
+
+_COMMANDS = {
+    repair: "repair rollouts --dry-run",
+    gc: "gc rollouts --dry-run",
+    compact: "compact rollouts --codec lz4",
+    merge: "merge part1 part2 -o rollouts",
+}
