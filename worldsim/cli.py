@@ -296,6 +296,48 @@ def compare(
     write_json(json_target, report.json)
 
 
+@app.command(epilog="Example: worldsim play --model city-64")
+def play(
+    env: Annotated[
+        str | None, typer.Option("--env", metavar="ENV", help="The truth; the model's own by default.")
+    ] = None,
+    model: Annotated[str, typer.Option("--model", metavar="M", help="Bundled name, checkpoint or run.")] = "city-64",
+    host: Annotated[
+        str, typer.Option("--host", help="Beyond this machine, the address carries a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8777,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the page's address.")] = False,
+    uncapped: Annotated[bool, typer.Option("--uncapped", help="As fast as it goes, not in real time.")] = False,
+    sampler_steps: Annotated[
+        int | None, typer.Option("--sampler-steps", min=1, help="Denoiser calls per frame.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Env seed of a page's first drive.")] = TEST_SEED,
+    device: Device = "auto",
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Torch threads.")] = 1,
+    json_target: Json = None,
+) -> None:
+    """Drive the imagined world in a browser, beside the true one; Ctrl-C ends it."""
+    from worldsim.serve import play as serve
+
+    def announce(address: str) -> None:
+        console(json_target).print(f"open {address} (Ctrl-C ends it)", soft_wrap=True)
+        write_json(json_target, {"address": address})
+
+    serve(
+        model,
+        env,
+        host=host,
+        port=port,
+        opens_browser=not no_browser,
+        seed=seed,
+        real_time=not uncapped,
+        sampler_steps=sampler_steps,
+        device=device,
+        threads=threads,
+        on_ready=announce,
+    )
+
+
 @app.command(epilog="Example: worldsim version")
 def version(seed: NoSeed = 0, json_target: Json = None) -> None:
     """Print the version of worldsim."""

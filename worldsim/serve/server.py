@@ -1,0 +1,127 @@
+"""Start the player: load the model, start the truth, open a port and the page."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import socket
+import webbrowser
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from worldsim.errors import EnvError, MissingExtraError
+from worldsim.serve.drive import check_pair
+from worldsim.serve.truth import TruthProcess
+from worldsim.sim import WorldModelEnv
+
+__all__ = ["play"]
+
+DEFAULT_PORT = 8777
+_MAX_QUEUE = 32  # messages of one page that may be unread
+
+
+def play(
+    model: Any = "city-64",
+    env_id: str | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    opens_browser: bool = True,
+    seed: int = 0,
+    real_time: bool = True,
+    sampler_steps: int | None = None,
+    device: str = "cpu",
+    threads: int | None = 1,
+    on_ready: Callable[[str], None] = print,
+) -> None:
+    """Serve the player until Ctrl-C.
+
+    Args:
+        model: Name of a bundled model, path of a checkpoint or run, or a loaded model.
+        env_id: The truth beside it; the model's own by default.
+        host: Address to listen on. Beyond this machine, the page's address carries a token.
+        port: Port; 0 takes a free one.
+        opens_browser: Whether to open the page.
+        seed: Env seed of a page's first drive.
+        real_time: Whether the worlds keep their own time at first, else they go as fast as they can.
+        sampler_steps: Denoiser calls per frame at first.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: Torch threads.
+        on_ready: Called with the page's address when it can be opened.
+
+    Raises:
+        MissingExtraError: If the extra ``play`` is not installed.
+        CheckpointError: If there is no such model.
+        EnvError: If the truth cannot be made or does not fit the model, or the port is taken.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn
+        import websockets  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(error.name or "fastapi", "play", "play in a browser") from None
+    from worldsim.serve.app import make_app
+
+    listener = _listen(host, port)
+    imagined = WorldModelEnv(model, sampler_steps=sampler_steps, device=device, threads=threads)
+    spec = imagined.model.spec
+    truth_id = env_id or spec.env_id
+    kwargs: Mapping[str, Any] = spec.env_kwargs if truth_id == spec.env_id else {}
+    truth = TruthProcess(truth_id, kwargs)
+    is_local = _is_loopback(host)
+    token = None if is_local else secrets.token_urlsafe(16)
+    try:
+        check_pair(spec, truth.facts)
+        app = make_app(
+            imagined,
+            truth,
+            seed=seed,
+            real_time=real_time,
+            token=token,
+            hosts=["127.0.0.1", "localhost", "[::1]", host] if is_local else None,
+        )
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            ws="websockets-sansio",
+            ws_max_size=4 * 1024,
+            ws_max_queue=_MAX_QUEUE,
+            ws_ping_interval=10,
+            ws_ping_timeout=10,
+            ws_per_message_deflate=False,  # JPEG does not shrink
+            timeout_graceful_shutdown=2,
+        )
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{listener.getsockname()[1]}/{f'?token={token}' if token else ''}"
+        on_ready(address)  # the port is open: who comes now waits for a moment
+        if opens_browser:
+            webbrowser.open(address)
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        truth.close()
+        listener.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or error
+        raise EnvError(
+            f"cannot listen on {host}:{port}: {reason}; choose another --port, or 0 for a free one"
+        ) from None
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
