@@ -6,6 +6,7 @@ from worldsim.store.inspect import card_text, contact_sheet
 from worldsim.store.repair import Repair, repair
 from worldsim.store.store import RolloutStore
 from worldsim.store.verify import verify
+from worldsim.store.windows import WindowBatch, Windows, eventful, rare, recent
 from worldsim.store.writer import SegmentWriter
 
 __all__ = [
@@ -14,10 +15,15 @@ __all__ = [
     "Repair",
     "RolloutStore",
     "SegmentWriter",
+    "WindowBatch",
+    "Windows",
     "card_text",
     "contact_sheet",
+    "eventful",
     "ingest",
     "merge",
+    "rare",
+    "recent",
     "repair",
     "verify",
 ]

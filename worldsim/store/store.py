@@ -245,6 +245,11 @@ class RolloutStore:
         entry = self._entry(episode)
         return self._segment(entry).steps("action", entry.row, entry.info.length)
 
+    def rewards(self, episode: int) -> np.ndarray:
+        """Return the rewards of an episode, (T,) float32."""
+        entry = self._entry(episode)
+        return self._segment(entry).steps("reward", entry.row, entry.info.length)
+
     def body(self, episode: int, name: str) -> np.ndarray:
         """Return the state of one body over an episode, (T + 1, 13) float32; see ``worldsim.rollout.STATE_DIM``.
 
