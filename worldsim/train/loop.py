@@ -37,7 +37,8 @@ from worldsim.train.validate import Validation, validate
 __all__ = ["TrainConfig", "train"]
 
 _NUM_STARTS = 32
-_PARTS = ("total", "frame", "refine", "contrast", "reward", "terminate")  # of `Losses`, as reported
+_LEAD = 0.005  # change of the weight of local contrast per step
+_PARTS = ("total", "frame", "refine", "contrast", "sharpness", "reward", "terminate")  # of `Losses`, as reported
 _HELD_OUT = 0.02  # share of episodes for validation where no store is given
 
 
@@ -64,9 +65,9 @@ class TrainConfig:
     """Share of the budget after which windows with the model's own frames as context are mixed in."""
     own_frames_share: float = 0.75
     """Share of the steps after that which use them."""
-    contrast_weight: float = 1.0
-    """Weight of the difference of local contrast, from ``own_frames_from`` on."""
-    critic_share: float = 0.5
+    sharpness: float = 0.8
+    """From ``own_frames_from`` on, the weight of local contrast is led so that imagined frames are about so sharp."""
+    critic_share: float = 0.6
     """The critic's part of a frame's gradient as a share of the squared error's, from ``own_frames_from`` on."""
     seed: int = 0
     report_s: float = 10.0
@@ -203,7 +204,7 @@ class _Trainer:
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
         self.critic = Critic().to(device)
         self.card = store.card
-        self.step, self.elapsed_s = 0, 0.0
+        self.step, self.elapsed_s, self.contrast_weight = 0, 0.0, 1.0
         self.history: list[dict[str, Any]] = []
         count = sum(p.numel() for p in self.networks.parameters())
         log(
@@ -216,6 +217,7 @@ class _Trainer:
         self.networks.load_state_dict(state["networks"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.contrast_weight = state["contrast_weight"]
         self.critic.load_state_dict(state["critic"])
         self.critic.optimizer.load_state_dict(state["critic_optimizer"])
         self.step, self.elapsed_s, self.history = state["step"], state["elapsed_s"], state["history"]
@@ -285,7 +287,7 @@ class _Trainer:
                 text = self.networks.text(inputs.tokens).detach()
                 first = 1 + int((settings.length - 2) * rng.random() ** 2)  # mostly early: long imagined contexts
                 inputs = with_own_frames(self.networks.denoiser, inputs, text, first, generator)
-            weight = torch.tensor(settings.contrast_weight if late else 0.0, device=self.device)
+            weight = torch.tensor(self.contrast_weight if late else 0.0, device=self.device)
             result = loss_of(self.networks, inputs, weight)
         if not torch.isfinite(result.total):
             path = self.path / f"bad_batch_{self.step}.npz"
@@ -294,6 +296,9 @@ class _Trainer:
                 f"the loss at step {self.step} is not finite; the batch is in {path}; resume from the last save"
             )
         parts = {name: float(getattr(result, name).detach()) for name in _PARTS}
+        if late and math.isfinite(parts["sharpness"]):
+            self.contrast_weight *= 1 + _LEAD if parts["sharpness"] < settings.sharpness else 1 - _LEAD
+            parts["contrast_weight"] = self.contrast_weight
         total = result.total
         if late and settings.critic_share > 0:
             pull, parts["told_apart"] = self._critics_pull(result.frames, inputs.target)
@@ -313,7 +318,8 @@ class _Trainer:
 
     def _critics_pull(self, frames: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
         """Return a term whose gradient at each frame is the critic's direction, and how well the critic does."""
-        seen, true = frames[:, 1::2].flatten(0, 1), target[:, 1::2].flatten(0, 1)
+        some = slice(self.step % 2, None, 2)  # half of the frames is enough
+        seen, true = frames[:, some].flatten(0, 1), target[:, some].flatten(0, 1)
         direction, told_apart = self.critic.learn(seen.detach(), true)
         scale = 2 / (self.config.residual_std**2 * frames.numel())  # of the squared error's gradient, see `losses`
         error = (seen.detach() - true).flatten(1).norm(dim=1)[:, None, None, None]
@@ -327,7 +333,11 @@ class _Trainer:
         return settings.learning_rate * warm * (settings.final_rate + (1 - settings.final_rate) * cosine)
 
     def _report(self, recent: Sequence[dict[str, float]], frames_per_second: float) -> None:
-        mean = {name: float(np.mean([parts[name] for parts in recent])) for name in recent[-1] if name in recent[0]}
+        mean = {}
+        for name in dict.fromkeys(name for parts in recent for name in parts):
+            values = [parts[name] for parts in recent if math.isfinite(parts.get(name, math.nan))]
+            if values:
+                mean[name] = float(np.mean(values))
         left_s = self.elapsed_s * (1 - self.progress) / max(self.progress, 1e-6)
         self._write({"kind": "loss", **mean, "frames_per_second": frames_per_second})
         parts = " ".join(f"{name} {value:.4f}" for name, value in mean.items())
@@ -365,6 +375,7 @@ class _Trainer:
             "elapsed_s": self.elapsed_s,
             "critic": self.critic.state_dict(),
             "critic_optimizer": self.critic.optimizer.state_dict(),
+            "contrast_weight": self.contrast_weight,
             "history": self.history,
             "vocabulary": list(self.networks.text.vocabulary.tokens),
         }

@@ -61,6 +61,8 @@ class Losses:
     """The same at the other noise levels."""
     contrast: torch.Tensor
     """Mean difference of local contrast; see `local_contrast`."""
+    sharpness: torch.Tensor
+    """Gradient energy of predicted over true frames where the context is imagined; NaN if it is true everywhere."""
     reward: torch.Tensor
     terminate: torch.Tensor
 
@@ -127,7 +129,10 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
     reward = F.smooth_l1_loss(out.reward, inputs.reward, beta=0.1)
     terminate = F.binary_cross_entropy_with_logits(out.terminate, inputs.terminated)
     scale = 1.0 / networks.denoiser.config.residual_std**2
-    contrast = (local_contrast(out.frame.flatten(0, 1)) - local_contrast(inputs.target.flatten(0, 1))).abs().mean()
+    own, true = local_contrast(out.frame.flatten(0, 1)), local_contrast(inputs.target.flatten(0, 1))
+    contrast = (own - true).abs().mean()
+    imagined = ((inputs.age > 1) & (inputs.tau == 0)).float().flatten()[:, None, None, None]
+    sharpness = (own.square() * imagined).sum().detach() / (true.square() * imagined).sum()
     total = scale * error.mean() + contrast_weight * contrast + _WEIGHT_REWARD * reward + _WEIGHT_TERMINATE * terminate
     return Losses(
         total=total,
@@ -135,6 +140,7 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
         frame=(error * pure).sum().detach() / pure.sum().clamp_min(1),
         refine=(error * (1 - pure)).sum().detach() / (1 - pure).sum().clamp_min(1),
         contrast=contrast.detach(),
+        sharpness=sharpness,
         reward=reward.detach(),
         terminate=terminate.detach(),
     )
