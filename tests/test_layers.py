@@ -19,6 +19,7 @@ ORDER = [
     "model",
     "train",
     "sim",
+    "testing",
     "evaluate",
     "serve",
     "_console",

@@ -21,7 +21,7 @@ import numpy as np
 __all__ = ["Finding", "examine"]
 
 _MIN_DISK_GB = 2.0
-_EXTRAS = {"play": ("fastapi", "uvicorn", "websockets"), "sb3": ("stable_baselines3",)}
+_EXTRAS = {"play": ("fastapi", "uvicorn", "websockets"), "sb3": ("stable_baselines3",), "pettingzoo": ("pettingzoo",)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,24 @@ What an env holds is a value, a `Snapshot`: it can be kept, restored, branched, 
 
 from worldsim.sim.env import WorldModelEnv
 from worldsim.sim.imagine import imagine
+from worldsim.sim.paired import PairedEnv
+from worldsim.sim.plan import PlanConfig, Planner, plan
 from worldsim.sim.stream import Snapshot, Stream, pick_device
+from worldsim.sim.uncertainty import Calibration, UncertaintyPenalty, UncertaintyTruncation
 from worldsim.sim.vector_env import WorldModelVectorEnv
 
-__all__ = ["Snapshot", "Stream", "WorldModelEnv", "WorldModelVectorEnv", "imagine", "pick_device"]
+__all__ = [
+    "Calibration",
+    "PairedEnv",
+    "PlanConfig",
+    "Planner",
+    "Snapshot",
+    "Stream",
+    "UncertaintyPenalty",
+    "UncertaintyTruncation",
+    "WorldModelEnv",
+    "WorldModelVectorEnv",
+    "imagine",
+    "pick_device",
+    "plan",
+]

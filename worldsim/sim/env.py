@@ -14,6 +14,7 @@ from worldsim.model import Prediction
 from worldsim.sim.actions import action_batch
 from worldsim.sim.stream import Snapshot, begin, check_snapshot, open_model, read_prompt, torch_threads
 from worldsim.sim.tape import Tape
+from worldsim.sim.uncertainty import Calibration, info_of_one, open_gauge
 
 __all__ = ["TERMINATE_THRESHOLD", "WorldModelEnv"]
 
@@ -49,7 +50,8 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
 
     ## Info
     ``prompt``, ``prompt_unknown`` (words that the model does not know), ``source`` ("imagined"), ``start`` (what it
-    began from), and after a step ``terminate_prob``.
+    began from), and after a step ``terminate_prob``; with ``uncertainty`` also ``uncertainty``, a quantile in [0, 1]
+    among held-out steps, and ``uncertainty_signs``, what it comes from.
 
     ## Arguments
     See below. Every one is a JSON value, unless a loaded model is given.
@@ -65,6 +67,8 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         sampler_steps: Denoiser calls per frame; None takes the checkpoint's.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: Torch threads during a call of the model; None leaves torch as it is. One stream is fastest on one.
+        uncertainty: Say in ``info`` how far a step can be trusted, at about six times the work: True takes the
+            calibration beside the checkpoint, a path another one.
 
     Raises:
         CheckpointError: If the checkpoint is missing, damaged, or models another truth than ``env_id``.
@@ -83,8 +87,15 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         sampler_steps: int | None = None,
         device: str = "cpu",
         threads: int | None = 1,
+        uncertainty: bool | str | Calibration = False,
     ) -> None:
-        options = {"horizon": horizon, "sampler_steps": sampler_steps, "device": device, "threads": threads}
+        options = {
+            "horizon": horizon,
+            "sampler_steps": sampler_steps,
+            "device": device,
+            "threads": threads,
+            "uncertainty": uncertainty,
+        }
         EzPickle.__init__(self, model, env_id, render_mode, **options)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise EnvError(f"render_mode is None or 'rgb_array'; got {render_mode!r}")
@@ -95,6 +106,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
             raise EnvError(f"horizon is a number of steps, at least 1; got {horizon}")
         self.sampler_steps = sampler_steps
         self.threads = threads
+        self._gauge = open_gauge(uncertainty, model, self.model)
         self.control_dt = self.model.spec.control_dt
         self.action_spec = self.model.spec.action_spec
         self.observation_space, self.action_space = self.model.spec.spaces()
@@ -140,6 +152,9 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         terminate_prob = float(predicted.terminate_prob[0])
         terminated, truncated = terminate_prob > TERMINATE_THRESHOLD, self._now.elapsed >= self.horizon
         info = {**now.stream.info(), "terminate_prob": terminate_prob}
+        if self._gauge is not None:
+            with torch_threads(self.threads):
+                info |= info_of_one(self._gauge.info(now.state, actions, predicted.frames))
         return self._now.frame.copy(), float(predicted.reward[0]), terminated, truncated, info
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
@@ -188,6 +203,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
                 horizon=self.horizon,
                 sampler_steps=self.sampler_steps,
                 threads=self.threads,
+                uncertainty=self._gauge.calibration if self._gauge else False,
             )
             env.restore(now)
             envs.append(env)

@@ -16,6 +16,7 @@ from worldsim.model import Prediction, WorldState
 from worldsim.sim.actions import action_batch, neutral_actions
 from worldsim.sim.env import TERMINATE_THRESHOLD
 from worldsim.sim.stream import Snapshot, Stream, begin, check_snapshot, open_model, read_prompt, torch_threads
+from worldsim.sim.uncertainty import Calibration, open_gauge
 
 __all__ = ["WorldModelVectorEnv"]
 
@@ -41,6 +42,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         sampler_steps: Denoiser calls per frame; None takes the checkpoint's.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: Torch threads during a call of the model; None leaves torch as it is.
+        uncertainty: As in `WorldModelEnv`.
 
     Raises:
         CheckpointError: If the checkpoint is missing, damaged, or models another truth than ``env_id``.
@@ -60,6 +62,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         sampler_steps: int | None = None,
         device: str = "cpu",
         threads: int | None = None,
+        uncertainty: bool | str | Calibration = False,
     ) -> None:
         if num_envs < 1:
             raise EnvError(f"num_envs must be at least 1; got {num_envs}")
@@ -75,6 +78,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             raise EnvError(f"horizon is a number of steps, at least 1; got {horizon}")
         self.sampler_steps = sampler_steps
         self.threads = threads
+        self._gauge = open_gauge(uncertainty, model, self.model)
         self.control_dt = self.model.spec.control_dt
         self.action_spec = self.model.spec.action_spec
         self.single_observation_space, self.single_action_space = self.model.spec.spaces()
@@ -131,11 +135,11 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
                 'options={"reset_mask": ...}, or use another autoreset_mode'
             )
         stepping = ~resetting
-        self._state, predicted = self._imagine(self._state, actions, resetting)
+        self._state, predicted, stepped_infos = self._imagine(self._state, actions, resetting)
         self._frames = predicted.frames.copy()
         self._elapsed += 1
         reward = np.where(stepping, predicted.reward, 0.0).astype(np.float64)
-        terminate_prob = predicted.terminate_prob.astype(np.float64)
+        terminate_prob = stepped_infos["terminate_prob"]
         terminated = stepping & (terminate_prob > TERMINATE_THRESHOLD)
         truncated = stepping & (self._elapsed >= self.horizon)
         ended = terminated | truncated
@@ -144,7 +148,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             final = np.full(self.num_envs, None, dtype=object)
             for i in np.flatnonzero(ended):
                 final[i] = self._frames[i].copy()
-            final_info = self._infos(ended) | _end_infos(terminate_prob, ended)
+            final_info = self._infos(ended) | _masked(stepped_infos, ended)
             infos = {
                 "final_obs": final,
                 "_final_obs": ended.copy(),
@@ -155,7 +159,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         if resetting.any():
             self._begin(resetting, [{}] * self.num_envs)
         self._ended = ended & ~resetting
-        infos |= self._infos(np.ones(self.num_envs, np.bool_)) | _end_infos(terminate_prob, ~resetting)
+        infos |= self._infos(np.ones(self.num_envs, np.bool_)) | _masked(stepped_infos, ~resetting)
         return self._frames.copy(), reward, terminated, truncated, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
@@ -212,12 +216,19 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         self._state = self.model.set_prompt(self._state, [stream.prompt for stream in self._streams], mask)
         return list(unknown)
 
-    def _imagine(self, state: WorldState, actions: Any, ignored: np.ndarray) -> tuple[WorldState, Prediction]:
+    def _imagine(
+        self, state: WorldState, actions: Any, ignored: np.ndarray
+    ) -> tuple[WorldState, Prediction, dict[str, Any]]:
+        """Return the next state, what was predicted, and what ``info`` says of the step, each entry (N,)."""
         batch = action_batch(actions, self.single_action_space, self.num_envs)  # (N, *A)
         neutral = neutral_actions(self.single_action_space, self.num_envs)
         batch = np.where(ignored.reshape(-1, *[1] * (batch.ndim - 1)), neutral, batch)
         with torch_threads(self.threads):
-            return self.model.step(state, batch, sampler_steps=self.sampler_steps)
+            next_state, predicted = self.model.step(state, batch, sampler_steps=self.sampler_steps)
+            infos: dict[str, Any] = {"terminate_prob": predicted.terminate_prob.astype(np.float64)}
+            if self._gauge is not None:
+                infos |= self._gauge.info(state, batch, predicted.frames)
+        return next_state, predicted, infos
 
     def _begin(self, mask: np.ndarray, options: Sequence[Mapping[str, Any]]) -> None:
         rows = np.flatnonzero(mask).tolist()
@@ -272,7 +283,11 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         return infos
 
 
-def _end_infos(terminate_prob: np.ndarray, stepped: np.ndarray) -> dict[str, Any]:
-    if not stepped.any():
-        return {}
-    return {"terminate_prob": np.where(stepped, terminate_prob, 0.0), "_terminate_prob": stepped.copy()}
+def _masked(infos: Mapping[str, Any], mask: np.ndarray) -> dict[str, Any]:
+    """Return infos (N,) batched as Gymnasium does: zero outside the mask, and each key k with its mask ``_k``."""
+    masked: dict[str, Any] = {}
+    for key, value in infos.items():
+        if mask.any():
+            masked[key] = _masked(value, mask) if isinstance(value, Mapping) else np.where(mask, value, 0.0)
+            masked[f"_{key}"] = mask.copy()
+    return masked

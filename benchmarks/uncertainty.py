@@ -1,0 +1,45 @@
+"""Calibrate a model's uncertainty on validation seeds of its truth, and print how well it ranks errors.
+
+    python benchmarks/uncertainty.py city-64 -o worldsim/checkpoints/city-64/uncertainty.json
+
+Beside its checkpoint, the file is what `uncertainty=True` reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from worldsim._console import show_progress
+from worldsim.evaluate.uncertainty import VALIDATION_SEED, calibrate
+from worldsim.model import load
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--episodes", type=int, default=64)
+    parser.add_argument("--horizon", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=VALIDATION_SEED)
+    args = parser.parse_args()
+    with show_progress() as progress:
+        calibration = calibrate(
+            load(args.model), episodes=args.episodes, horizon=args.horizon, seed=args.seed, progress=progress
+        )
+    calibration.save(args.out)
+    figures = calibration.figures
+    print(f"AUROC of an error above the 0.75 quantile, {figures['judged_steps']} steps of clips that were not fitted")
+    print("sign       over all steps   at equal step")
+    for name, value in figures["auroc"].items():
+        at_step = figures["auroc_at_step"][name]
+        print(f"{name:10} {_figure(value):>14}   {_figure(at_step):>13}")
+    print(f"calibration: {args.out}")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The truth steps beside the dream, and never touches it."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from tiny_models import SIZE, make_spec, write_checkpoint
+
+from worldsim.errors import ActionError, EnvError
+from worldsim.sim import PairedEnv, WorldModelEnv
+
+WARM_UP = 5
+SEED = 200_003
+
+
+@pytest.fixture(scope="module")
+def pair(model):
+    env = PairedEnv(model, render_mode="rgb_array", warm_up=WARM_UP, horizon=8)
+    yield env
+    env.close()
+
+
+@pytest.fixture(scope="module")
+def truth(model):
+    env = gym.make(model.spec.env_id, **model.spec.env_kwargs)
+    yield env
+    env.close()
+
+
+def warmed(truth):
+    """Drive the truth as the pair does; return its frames and actions."""
+    policy = truth.unwrapped.policies["mixture"](SEED)
+    obs, info = truth.reset(seed=SEED)
+    frames, actions = [obs], []
+    for _ in range(WARM_UP):
+        actions.append(policy(obs, info))
+        obs, *_, info = truth.step(actions[-1])
+        frames.append(obs)
+    return np.stack(frames), np.stack(actions)
+
+
+def test_both_worlds_go_on_from_the_same_moment_under_the_same_actions(pair, truth, model):
+    frames, actions = warmed(truth)
+    obs, info = pair.reset(seed=SEED)
+    np.testing.assert_array_equal(obs, frames[-1])
+    assert info["truth_ended"] is False
+    dream = WorldModelEnv(model)
+    dream.reset(seed=0, options={"start": {"frames": frames, "actions": actions}})
+    for t in range(4):
+        action = np.array([0.1 * t, 0.5], np.float32)
+        obs, reward, *_, info = pair.step(action)
+        true_obs, true_reward, *_ = truth.step(action)
+        np.testing.assert_array_equal(info["truth"]["obs"], true_obs)
+        assert info["truth"]["reward"] == true_reward
+        expected = np.mean((obs.astype(float) - true_obs) ** 2)
+        assert info["divergence"]["mse"] == pytest.approx(expected)
+        assert info["divergence"]["psnr"] == pytest.approx(10 * np.log10(255**2 / expected))
+        assert info["divergence"]["mse_copy_last"] == pytest.approx(np.mean((frames[-1].astype(float) - true_obs) ** 2))
+        assert info["divergence"]["reward"] == pytest.approx(reward - true_reward)
+        np.testing.assert_array_equal(pair.render(), np.concatenate([true_obs, obs], axis=1))
+
+
+def test_the_dream_is_what_it_is_without_the_truth(pair, model):
+    pair.reset(seed=SEED)
+    alone = WorldModelEnv(model)
+    alone.restore(pair.dream.snapshot())
+    for _ in range(3):
+        action = pair.action_space.sample()
+        np.testing.assert_array_equal(pair.step(action)[0], alone.step(action)[0])
+
+
+def test_a_snapshot_of_both_worlds_goes_on_bit_for_bit(pair):
+    pair.reset(seed=SEED)
+    actions = np.random.default_rng(0).uniform(-1, 1, (4, 2)).astype(np.float32)
+    pair.step(actions[0])
+    kept = pair.snapshot()
+    first = [pair.step(action) for action in actions[1:]]
+    pair.restore(kept)
+    for (obs, *_, info), (again, *_, info_again) in zip(first, map(pair.step, actions[1:]), strict=True):
+        np.testing.assert_array_equal(again, obs)
+        np.testing.assert_array_equal(info_again["truth"]["obs"], info["truth"]["obs"])
+        assert info_again["divergence"] == info["divergence"]
+
+
+def test_gymnasium_accepts_the_pair(pair):
+    check_env(pair, skip_render_check=True)
+
+
+def test_a_prompt_reaches_both_worlds(pair):
+    pair.reset(seed=SEED, options={"variation": {"weather": "clear", "change": "none"}})
+    assert pair.set_prompt("rain") == []
+    for _ in range(2):
+        *_, info = pair.step(np.zeros(2, np.float32))
+    assert info["prompt"] == "rain"
+    assert pair.truth.unwrapped.snapshot().state.weather == "rain"
+
+
+def test_the_dream_goes_on_after_the_truth_has_ended(tmp_path):
+    env_id = "test/ShortWorld-v0"
+    gym.register(env_id, entry_point=ShortWorld)
+    try:
+        spec = make_spec(env_id=env_id, env_kwargs={})
+        pair = PairedEnv(str(write_checkpoint(tmp_path / "m", spec)), warm_up=3)
+        pair.reset(seed=0)
+        ended = []
+        for _ in range(4):
+            *_, info = pair.step(np.zeros(2, np.float32))
+            ended.append((info["truth_ended"], "divergence" in info))
+        assert ended == [(False, True), (True, True), (True, False), (True, False)]
+        with pytest.raises(EnvError, match="no snapshot"):
+            pair.snapshot()
+        with pytest.raises(EnvError, match="ended within 9 steps"):
+            PairedEnv(str(tmp_path / "m"), warm_up=9).reset(seed=0)
+    finally:
+        gym.registry.pop(env_id)
+
+
+class ShortWorld(gym.Env):
+    """Noise that ends after five steps."""
+
+    observation_space = gym.spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
+    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        self.t += 1
+        return self.observation_space.sample(), 0.0, self.t == 5, False, {}
+
+
+class OtherWorld(ShortWorld):
+    """Other actions."""
+
+    action_space = gym.spaces.Discrete(3)
+
+
+def test_what_does_not_fit_is_refused(model):
+    with pytest.raises(EnvError, match="at least 3"):
+        PairedEnv(model, warm_up=1)
+    with pytest.raises(EnvError, match="mixture"):
+        PairedEnv(model, policy="flying")
+    gym.register("test/OtherWorld-v0", entry_point=OtherWorld)
+    with pytest.raises(EnvError, match="acts in"):
+        PairedEnv(model, "test/OtherWorld-v0", env_kwargs={})
+    gym.registry.pop("test/OtherWorld-v0")
+    pair = PairedEnv(model)
+    with pytest.raises(EnvError, match="reset"):
+        pair.step(np.zeros(2, np.float32))
+    pair.reset(seed=SEED)
+    with pytest.raises(ActionError):
+        pair.step(np.full(2, np.nan, np.float32))
+    pair.close()

@@ -1,0 +1,233 @@
+"""The truth beside the dream, from the same moment and under the same actions; every step says how far apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from worldsim.collect import policies_of
+from worldsim.collect.worker import make_image_env
+from worldsim.errors import EnvError
+from worldsim.metrics import mse, psnr
+from worldsim.sim.env import WorldModelEnv
+from worldsim.sim.stream import Snapshot, open_model
+
+__all__ = ["Beside", "PairedEnv", "PairedSnapshot"]
+
+_PSNR_OF_EQUAL = 99.0  # dB, where two frames do not differ
+_TEST_SEEDS = (200_000, 210_000)
+_MAX_TRIES = 10  # episodes of the truth that may end while they warm up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What a pair remembers of the truth between two steps."""
+
+    first: np.ndarray
+    """(H, W, 3) uint8, the frame at which the dream began."""
+    frame: np.ndarray
+    """(H, W, 3) uint8, the last frame."""
+    ended: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedSnapshot:
+    """A moment of both worlds."""
+
+    dream: Snapshot
+    truth: Any
+    """What the truth's own ``snapshot()`` returned."""
+    beside: Beside
+
+
+class PairedEnv(gym.Env[np.ndarray, Any]):
+    """An imagined world whose truth steps beside it, from the same moment and under the same actions.
+
+    Observation, reward and ends are those of the dream; the truth never touches them. ``info`` holds ``truth``
+    {"obs", "reward", "terminated", "truncated"} and ``divergence`` {"mse" squared levels, "psnr" dB, at most 99,
+    "mse_copy_last" of the frame at the start, "reward" imagined - true} of the step; both are missing after the truth
+    has ended, which ``truth_ended`` says. ``render`` shows the truth on the left and the dream on the right.
+
+    Args:
+        model: Name of a bundled model, path of a checkpoint, or a loaded model.
+        env_id: The truth; None takes the model's own.
+        render_mode: None or ``rgb_array``.
+        env_kwargs: Arguments of the truth; None takes those that the model was trained on.
+        warm_up: True steps before the dream begins, at least those that fill the model's context.
+        policy: Which of the truth's policies drives them.
+        horizon, sampler_steps, device, threads: As in `WorldModelEnv`.
+
+    Raises:
+        CheckpointError: If the checkpoint is missing or damaged.
+        EnvError: If the truth cannot be made, its spaces are not the model's, or an argument is out of its range.
+    """
+
+    metadata = WorldModelEnv.metadata
+
+    def __init__(
+        self,
+        model: Any,
+        env_id: str | None = None,
+        render_mode: str | None = None,
+        *,
+        env_kwargs: Mapping[str, Any] | None = None,
+        warm_up: int = 20,
+        policy: str = "mixture",
+        horizon: int | None = None,
+        sampler_steps: int | None = None,
+        device: str = "cpu",
+        threads: int | None = 1,
+    ) -> None:
+        loaded = open_model(model, None, device)
+        self.dream = WorldModelEnv(
+            loaded, render_mode=render_mode, horizon=horizon, sampler_steps=sampler_steps, threads=threads
+        )
+        self.model, self.render_mode, self.metadata = loaded, render_mode, self.dream.metadata
+        if warm_up < loaded.config.num_context - 1:
+            raise EnvError(f"warm_up must fill the context: at least {loaded.config.num_context - 1}; got {warm_up}")
+        self.warm_up = warm_up
+        kwargs = loaded.spec.env_kwargs if env_kwargs is None else env_kwargs
+        self.truth, self._to_frame = make_image_env(env_id or loaded.spec.env_id, kwargs)
+        self.observation_space, self.action_space = loaded.spec.spaces()
+        if self.truth.action_space != self.action_space:
+            self.truth.close()
+            raise EnvError(
+                f"{loaded.name} acts in {self.action_space}, {env_id or loaded.spec.env_id} in "
+                f"{self.truth.action_space}; give the env that it was trained on"
+            )
+        policies = policies_of(self.truth)
+        if policy not in policies:
+            self.truth.close()
+            raise EnvError(f"the truth has the policies {', '.join(policies)}; got {policy!r}")
+        self._make_policy = policies[policy]
+        self._beside: Beside | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Reset the truth, drive it for ``warm_up`` steps, and let the dream go on from there.
+
+        Args:
+            seed: Of both worlds; without one, or if that episode of the truth is too short, the truth's is drawn from
+                the range kept for tests.
+            options: ``prompt`` is for the dream; all others are for the truth.
+
+        Raises:
+            EnvError: If the truth keeps ending in the warm-up, or an option is unknown to it.
+            PromptError: If no word of the prompt was understood.
+        """
+        super().reset(seed=seed)
+        dream_seed = int(self.np_random.integers(2**31))
+        options = dict(options or {})
+        prompt = options.pop("prompt", None)
+        for _ in range(_MAX_TRIES):
+            drawn = int(self.np_random.integers(*_TEST_SEEDS))
+            frames, actions = self._warmed_up(drawn if seed is None else seed, options)
+            if len(actions) == self.warm_up:
+                break
+            seed = None
+        else:
+            raise EnvError(
+                f"the truth ended within {self.warm_up} steps, {_MAX_TRIES} times in a row; take a smaller warm_up"
+            )
+        start = {"frames": np.stack(frames), "actions": np.stack(actions)}
+        obs, info = self.dream.reset(seed=dream_seed, options={"start": start, "prompt": prompt})
+        self._beside = Beside(first=frames[-1], frame=frames[-1], ended=False)
+        return obs, {**info, "start": f"step {self.warm_up} of the truth", "truth_ended": False}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Step both worlds under an action.
+
+        Raises:
+            ActionError: If the action does not fit the action space.
+            EnvError: Before a reset, or after the end of the dream.
+        """
+        obs, reward, terminated, truncated, info = self.dream.step(action)
+        beside = self._present()
+        if not beside.ended:
+            true_obs, true_reward, true_end, true_cut, _ = self.truth.step(action)
+            frame = np.array(self._to_frame(true_obs), np.uint8)
+            self._beside = replace(beside, frame=frame, ended=bool(true_end or true_cut))
+            info["truth"] = {
+                "obs": frame.copy(),
+                "reward": float(true_reward),
+                "terminated": bool(true_end),
+                "truncated": bool(true_cut),
+            }
+            error = float(mse(obs, frame))
+            info["divergence"] = {
+                "mse": error,
+                "psnr": min(float(psnr(np.array(error))), _PSNR_OF_EQUAL) if error else _PSNR_OF_EQUAL,
+                "mse_copy_last": float(mse(beside.first, frame)),
+                "reward": reward - float(true_reward),
+            }
+        return obs, reward, terminated, truncated, {**info, "truth_ended": self._present().ended}
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """Return truth and dream side by side, (H, 2 W, 3) uint8, or None without a render mode."""
+        dream = self.dream.render()
+        return None if dream is None else np.concatenate([self._present().frame, dream], axis=1)
+
+    def snapshot(self) -> PairedSnapshot:
+        """Return the present moment of both worlds.
+
+        Raises:
+            EnvError: If the truth cannot be saved.
+        """
+        dream = self.dream.snapshot()
+        return PairedSnapshot(dream=dream, truth=self._of_truth("snapshot")(), beside=self._present())
+
+    def restore(self, snapshot: PairedSnapshot) -> None:
+        """Continue both worlds from a snapshot.
+
+        Raises:
+            EnvError: If another model imagined it, or the truth cannot be restored.
+        """
+        restore = self._of_truth("restore")
+        self.dream.restore(snapshot.dream)
+        restore(snapshot.truth)
+        self._beside = snapshot.beside
+
+    def set_prompt(self, text: str) -> list[str]:
+        """Ask the dream for something else, and the truth too if it can change; returns the words unknown to the dream.
+
+        Raises:
+            PromptError: If no word was understood.
+        """
+        unknown = self.dream.set_prompt(text)
+        change = getattr(self.truth.unwrapped, "set_prompt", None)
+        if change is not None and not self._present().ended:
+            change(text)
+        return unknown
+
+    def close(self) -> None:
+        """Close the truth."""
+        self.truth.close()
+
+    def _warmed_up(self, seed: int, options: dict[str, Any]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        policy = self._make_policy(seed)
+        obs, info = self.truth.reset(seed=seed, options=options or None)
+        frames, actions = [np.array(self._to_frame(obs), np.uint8)], []
+        while len(actions) < self.warm_up:
+            action = policy(obs, info)
+            obs, _, terminated, truncated, info = self.truth.step(action)
+            if terminated or truncated:
+                break
+            frames.append(np.array(self._to_frame(obs), np.uint8))
+            actions.append(np.array(action))
+        return frames, actions
+
+    def _present(self) -> Beside:
+        if self._beside is None:
+            raise EnvError("the pair needs an episode; call reset() first")
+        return self._beside
+
+    def _of_truth(self, name: str) -> Any:
+        found = getattr(self.truth.unwrapped, name, None)
+        if found is None:
+            raise EnvError(f"the truth {type(self.truth.unwrapped).__name__} has no {name}(), so the pair has none")
+        return found
