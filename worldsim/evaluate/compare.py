@@ -111,11 +111,12 @@ def compare(
 
     rows: dict[str, list[Tally]] = {"model": [], "copy_last": [], "linear_extrapolation": [], "truth": []}
     singles, mean_error, variance = [], [], []
-    groups = _groups(clips, max(1, batch_size // NUM_SAMPLES))
+    num_samples = NUM_SAMPLES if steps > 1 else 1  # one sampler step draws no noise: all samples are the same frames
+    groups = _groups(clips, max(1, batch_size // num_samples))
     for done, group in enumerate(groups):
         tell("imagined clips", done, len(groups))
-        imagined = imagine(model, group, action_matrix(group, horizon), samples=range(NUM_SAMPLES), sampler_steps=steps)
-        frames = imagined.frames.reshape(NUM_SAMPLES, len(group), *imagined.frames.shape[1:])  # (S, n, T, H, W, 3)
+        imagined = imagine(model, group, action_matrix(group, horizon), samples=range(num_samples), sampler_steps=steps)
+        frames = imagined.frames.reshape(num_samples, len(group), *imagined.frames.shape[1:])  # (S, n, T, H, W, 3)
         singles += [imagined.stream(i) for i in range(len(group))]
         target = reference(group, horizon)
         rows["model"].append(tally(frames[0], target))
