@@ -7,6 +7,7 @@ import gymnasium as gym
 TRUTHS = {
     # id: (entry point, max_episode_steps)
     "worldsim/City-v0": ("worldsim_envs.city:CityEnv", 1000),
+    "worldsim/Lab-v0": ("worldsim_envs.lab:LabEnv", 96),
 }
 DREAMS = {
     # id: (bundled model, truth id)

@@ -153,8 +153,14 @@ class Scene:
         """Return those of ``others`` that overlap ``body`` now."""
         return [b for b in others if pybullet.getClosestPoints(body, b, 0.0, physicsClientId=self._client)]
 
-    def render(self, camera: Camera, sun: Sequence[float], ambient: float, diffuse: float) -> View:
-        """Return what a camera sees under white light from direction ``sun``."""
+    def render(
+        self, camera: Camera, sun: Sequence[float], ambient: float, diffuse: float, *, links: bool = False
+    ) -> View:
+        """Return what a camera sees under white light from direction ``sun``.
+
+        With ``links`` a link of a linked body is told from the others: its id is body + (link + 1) * 2^24. Bullet keeps
+        the choice, so a scene must be rendered with it always or never.
+        """
         cp = np.cos(camera.pitch)
         x, y, z = camera.position
         ahead = (x + np.cos(camera.yaw) * cp, y + np.sin(camera.yaw) * cp, z + np.sin(camera.pitch))
@@ -173,6 +179,7 @@ class Scene:
             shadow=0,
             renderer=pybullet.ER_TINY_RENDERER,
             physicsClientId=self._client,
+            **({"flags": pybullet.ER_SEGMENTATION_MASK_OBJECT_AND_LINKINDEX} if links else {}),
         )
         metres = NEAR * FAR / (FAR - (FAR - NEAR) * depth.astype(np.float32))
         return View(rgba[..., :3], metres, body)
@@ -219,7 +226,7 @@ class Link(NamedTuple):
 
 
 _JOINTS = {"fixed": pybullet.JOINT_FIXED, "hinge": pybullet.JOINT_REVOLUTE, "slide": pybullet.JOINT_PRISMATIC}
-_CONTACT_ERP = 0.02
+_CONTACT_ERP = 0.01
 """Share of a penetration that is undone per tick. Bullet adds it to the rebound: at 0.2 balls gain energy."""
 
 
@@ -237,10 +244,16 @@ class Dynamics:
     def __init__(self, scene: Scene, dt: float) -> None:
         self._scene, self._client, self._dt = scene, scene._client, dt
 
-    def begin(self, gravity: float) -> None:
-        """Set the solver up; to be called after the scene was cleared and before bodies are added."""
+    def begin(self, gravity: float, parts: int = 1) -> None:
+        """Set the solver up; to be called after the scene was cleared and before bodies are added.
+
+        Args:
+            gravity: m/s2.
+            parts: How many steps Bullet makes of one tick; linked bodies need several to keep their energy.
+        """
         pybullet.setPhysicsEngineParameter(
             fixedTimeStep=self._dt,
+            numSubSteps=parts,
             numSolverIterations=80,
             contactERP=_CONTACT_ERP,
             restitutionVelocityThreshold=0.08,
@@ -315,6 +328,14 @@ class Dynamics:
         pybullet.setJointMotorControl2(
             body, link, pybullet.VELOCITY_CONTROL, targetVelocity=speed, force=force, physicsClientId=self._client
         )
+
+    def gear(self, body: int, one: int, other: int, force: float) -> None:
+        """Make two joints move by the same amount, with at most ``force`` N or N m."""
+        origin = (0.0, 0.0, 0.0)
+        tie = pybullet.createConstraint(
+            body, one, body, other, pybullet.JOINT_GEAR, (1, 0, 0), origin, origin, physicsClientId=self._client
+        )
+        pybullet.changeConstraint(tie, gearRatio=-1, erp=0.3, maxForce=force, physicsClientId=self._client)
 
     def joint(self, body: int, link: int) -> float:
         """Return a joint's angle (rad) or distance (m)."""

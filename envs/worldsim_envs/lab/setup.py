@@ -5,10 +5,11 @@ Lengths are in metres, masses in kilograms, angles in radians. The bench is seen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import pi
 from typing import Literal
 
-__all__ = ["ARENA", "Body", "Hand", "Setup", "Swing", "Tray", "Viewpoint"]
+__all__ = ["ARENA", "Body", "Hand", "Setup", "Swing", "Tray", "Viewpoint", "mirrored"]
 
 Vector = tuple[float, float, float]
 
@@ -108,3 +109,34 @@ class Setup:
     goal: tuple[str, Vector] | None = None
     """Which body belongs where."""
     arena: tuple[float, float] = ARENA
+    """Half extents of the floor between its borders."""
+    border: tuple[float, float] = (0.3, 0.3)
+    """Heights of the borders at the sides, and in front and behind; 0 = none."""
+
+
+def mirrored(setup: Setup) -> Setup:
+    """Return the same bench with left and right exchanged."""
+    swing, tray, hand = setup.swing, setup.tray, setup.hand
+    return replace(
+        setup,
+        bodies=tuple(_mirrored(body, has_front=body.name == setup.cart) for body in setup.bodies),
+        swing=swing and replace(swing, angles=tuple(-angle for angle in swing.angles)),
+        tray=tray and replace(tray, axis=_flipped(tray.axis), at=_flipped(tray.at)),
+        hand=hand and replace(hand, at=_flipped(hand.at)),
+        goal=setup.goal and (setup.goal[0], _flipped(setup.goal[1])),
+    )
+
+
+def _mirrored(body: Body, *, has_front: bool) -> Body:
+    roll, pitch, yaw = body.turn
+    return replace(
+        body,
+        at=_flipped(body.at),
+        turn=(roll, -pitch, pi - yaw if has_front else -yaw),
+        velocity=_flipped(body.velocity),
+        spin=(body.spin[0], -body.spin[1], -body.spin[2]),
+    )
+
+
+def _flipped(vector: Vector) -> Vector:
+    return (-vector[0], vector[1], vector[2])

@@ -1,0 +1,464 @@
+"""`worldsim/Lab-v0`: a bench with twenty physics experiments, moved by Bullet and measured at 240 Hz.
+
+An episode is a pure function of its factors and of the commands it was given. A snapshot is those two; restoring builds
+the bench anew and gives the commands again, so that Bullet's hidden contact state is exact to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import cos, pi, radians, sin
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import trimesh
+from gymnasium.utils import EzPickle
+from PIL import Image
+from trimesh.visual import TextureVisuals
+from trimesh.visual.material import PBRMaterial
+
+from worldsim.errors import EnvError, PromptError
+from worldsim.rollout import ActionDim, check_action
+from worldsim_envs.lab.factors import COMMON, SPLITS, checked, drawn
+from worldsim_envs.lab.paint import PALETTE, SKY, atlas, color_of
+from worldsim_envs.lab.policies import POLICIES
+from worldsim_envs.lab.scenarios import SCENARIOS
+from worldsim_envs.lab.setup import Viewpoint, mirrored
+from worldsim_envs.lab.words import LAB_WORDS, gravity_band, lab_caption
+from worldsim_envs.lab.world import ACTIONS, CONTROL_DT, PHYSICS_DT, TICKS, Contact, World
+from worldsim_envs.prompts import parse_prompt
+from worldsim_envs.scene import Camera, Scene, View
+
+__all__ = ["HORIZON", "LabEnv", "LabSnapshot"]
+
+HORIZON = 96
+"""Steps of an episode."""
+FOV = 40.0  # deg
+AMBIENT, DIFFUSE, SUN_HEIGHT = 0.62, 0.42, 0.8
+PROMPT_RAMP = 10  # steps in which a prompt in mid-episode changes gravity
+REACHED = 0.15  # m from the goal that counts as there
+_TILTED = cos(pi / 4)
+_SHARES = 32
+_OPTIONS = ("prompt", "variation", "scenario", "snapshot")
+
+
+@dataclass(frozen=True)
+class LabSnapshot:
+    """Everything that the next steps depend on: what the bench was built from, and what was done since."""
+
+    variation: str
+    """The episode's factors as JSON."""
+    episode_seed: int
+    commands: tuple[tuple[float, ...], ...]
+    """In order: an action of 8 numbers, or one number, the gravity that a prompt asked for."""
+    rng: Mapping[str, Any]
+    """State of ``np_random``'s bit generator."""
+    unknown: tuple[str, ...]
+    """Words of the prompt that were not understood."""
+
+
+class LabEnv(gym.Env, EzPickle):
+    """Twenty experiments with balls, blocks, pendulums, a hand, a cart and a camera.
+
+    ## Description
+    One scenario per episode: free_fall, two_drops, projectile, rolling, ramp, collision_1d, collision_2d, pendulum,
+    double_pendulum, stack, dominoes, occlusion, containment, support_removal, solid_wall, push, pick_place, cart,
+    camera, clutter. Objects have one of eight saturated hues, everything else is grey. Physics is Bullet's at 1/240 s,
+    twelve ticks per step of 1/20 s, without damping; the cart's tyres hold at most friction times weight. A pair of
+    counterfactual episodes is two resets with one seed and one factor of ``options["variation"]`` changed.
+
+    ## Action Space
+    `Box(-1, 1, (8,), float32)`; 0 does nothing. Only the dimensions of the scenario's ``acts`` move anything.
+
+    | index | name | at -1 | at +1 | unit | moves something in |
+    |---|---|---|---|---|---|
+    | 0 | impulse on the first object along x | -0.3 | 0.3 | N s | all but the four below |
+    | 1 | hand_x | -1.2 | 1.2 | m/s | push, pick_place |
+    | 2 | hand_y | -1.2 | 1.2 | m/s | push, pick_place |
+    | 3 | hand_z | -1.2 | 1.2 | m/s | push, pick_place |
+    | 4 | grip (closing speed; once closed it keeps pressing until opened) | -1.2 | 1.2 | m/s | push, pick_place |
+    | 5 | throttle (two slopes: brake below 0, pull above) | -6 | 3 | m/s2 | cart |
+    | 6 | steer (left positive) | -0.5 | 0.5 | rad | cart |
+    | 7 | camera (orbit about the middle) | -1 | 1 | rad/s | camera |
+
+    ## Observation Space
+    `Box(0, 255, (height, width, 3), uint8)`: RGB of a camera with 40 degrees of view. Objects are at least 8 pixels
+    wide at 64 pixels.
+
+    ## Rewards
+    In push, pick_place and cart: metres by which the first object came nearer to the white mark; else 0. The terms are
+    in `info["reward_terms"]`, `info["task"]["is_success"]` says whether it is there. `info["cost"]` is 1 in a step in
+    which something fell over.
+
+    ## Starting State
+    The scenario is drawn uniformly by the seed unless `options["scenario"]` or `options["variation"]["scenario"]` names
+    one; its factors are drawn from the split `options["variation"]["split"]` (train, low, high, combination), and any
+    of them can be set there. In 30% of episodes gravity changes over 5 to 20 steps (factor `change`).
+
+    ## Episode End
+    Never terminated; truncated after 96 steps by the registered time limit.
+
+    ## Arguments
+    `height`, `width`: frame size in pixels, 32 to 256. `render_mode`: None or "rgb_array", which returns the
+    observation.
+
+    ## Version History
+    v0: first version.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 - Gymnasium's name and form
+    control_dt = CONTROL_DT
+    physics_dt = PHYSICS_DT
+    action_spec = tuple(ActionDim(name=n, unit=unit, low=low, high=high) for n, (unit, low, high) in ACTIONS.items())
+    policies = POLICIES
+
+    def __init__(self, render_mode: str | None = None, height: int = 64, width: int = 64) -> None:
+        EzPickle.__init__(self, render_mode, height, width)
+        if render_mode not in (None, "rgb_array"):
+            raise EnvError(f'render_mode must be None or "rgb_array"; got {render_mode!r}')
+        for name, size in (("height", height), ("width", width)):
+            if not 32 <= size <= 256:
+                raise EnvError(f"{name} must be 32 to 256 pixels; got {size}")
+        self.render_mode = render_mode
+        self.observation_space = gym.spaces.Box(0, 255, (height, width, 3), np.uint8)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
+        self._scene = Scene(atlas(), height, width, FOV)
+        self._world: World | None = None
+
+    @property
+    def scene_card(self) -> dict[str, Any]:
+        """Return what the world is made of: palette, camera, ground plane, scenarios, factor ranges and splits."""
+        return {
+            "palette": {name: list(color) for name, color in PALETTE.items()},
+            "background": list(SKY),
+            "cameras": {"main": {"fov_deg": FOV, "K": self._scene.intrinsics.tolist()}},
+            "ground_plane": {"normal": [0.0, 0.0, 1.0], "offset_m": 0.0},
+            "factors": {
+                "scenario": {"values": list(SCENARIOS)},
+                "split": {"values": list(SPLITS)},
+                **{name: factor.as_dict() for name, factor in COMMON.items()},
+            },
+            "scenarios": {
+                name: {
+                    "factors": {n: f.as_dict() for n, f in scenario.factors.items()},
+                    "axis": scenario.axis,
+                    "pair": list(scenario.pair),
+                    "acts": list(scenario.acts),
+                }
+                for name, scenario in SCENARIOS.items()
+            },
+            "splits": {"train": [0, 99_999], "validation": [100_000, 109_999], "test": [200_000, 209_999]},
+        }
+
+    @property
+    def trajectory(self) -> dict[str, np.ndarray]:
+        """Rows of every body that moves at 240 Hz since reset, (1 + 12 T, 13) float64 in the order of STATE_DIM."""
+        return {name: np.array(rows) for name, rows in self._running().rows.items()}
+
+    @property
+    def contacts(self) -> tuple[Contact, ...]:
+        """Contacts that began since reset, with the time of their tick."""
+        return tuple(self._running().contacts)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin an episode.
+
+        Args:
+            seed: Seed of everything that is drawn.
+            options: ``scenario`` (a name), ``prompt`` (a text), ``variation`` ({factor: value}, ``scenario`` and
+                ``split`` among them), ``snapshot`` (from `snapshot`); all optional.
+
+        Raises:
+            EnvError: If an option, a scenario, a factor or its value is unknown.
+            PromptError: If no word of the prompt was understood.
+        """
+        super().reset(seed=seed)
+        options = dict(options or {})
+        if set(options) - set(_OPTIONS):
+            raise EnvError(f"reset options are {', '.join(_OPTIONS)}; got {sorted(set(options) - set(_OPTIONS))}")
+        if options.get("snapshot") is not None:
+            self.restore(options["snapshot"])
+            return self._frame.copy(), self._info([], 0.0)
+        shares = self.np_random.random(_SHARES)
+        episode_seed = int(self.np_random.integers(1 << 31))
+        variation = dict(options.get("variation") or {})
+        if options.get("scenario") is not None:
+            variation["scenario"] = options["scenario"]
+        wished: dict[str, str] = {}
+        unknown: list[str] = []
+        if options.get("prompt") is not None:
+            wished, unknown = parse_prompt(options["prompt"], LAB_WORDS)
+        name = self._scenario(variation, wished, float(shares[0]))
+        split = variation.pop("split", "train")
+        if split not in SPLITS:
+            raise EnvError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
+        scenario = SCENARIOS[name]
+        values = drawn(scenario.factors, scenario.axis, scenario.pair, split, shares[1:])
+        if wished:
+            values["change"] = "none"
+        for factor, word in wished.items():
+            if factor in scenario.all_factors:
+                values[factor] = _meant(scenario.all_factors[factor], word)
+            else:
+                unknown += _phrases(options["prompt"], factor, word)
+        variation.pop("scenario", None)
+        values |= checked(scenario.all_factors, variation, name)
+        self._begin({"scenario": name, "split": split, **values}, episode_seed, tuple(unknown))
+        if unknown:
+            _warn_unknown(unknown)
+        self._show()
+        return self._frame.copy(), self._info([], 0.0)
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Advance by one control step of 1/20 s.
+
+        Raises:
+            ActionError: If the action has the wrong shape, is not finite, or lies outside the space.
+            EnvError: If there is no episode.
+        """
+        self._running()
+        low, high = self.action_space.low, self.action_space.high  # type: ignore[attr-defined]
+        before = self._distance()
+        events = self._advance(tuple(check_action(action, low, high, tuple(ACTIONS)).tolist()))
+        self._show()
+        reward = before - self._distance()
+        return self._frame.copy(), reward, False, False, self._info(events, reward)
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """Return the present frame, or None without a render mode."""
+        self._running()
+        return self._frame.copy() if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Free the Bullet client."""
+        self._scene.close()
+
+    def snapshot(self) -> LabSnapshot:
+        """Return everything that the next steps depend on."""
+        self._running()
+        rng = self.np_random.bit_generator.state
+        return LabSnapshot(
+            json.dumps(self._variation), self._episode_seed, tuple(self._commands), rng, tuple(self._unknown)
+        )
+
+    def restore(self, snapshot: LabSnapshot) -> None:
+        """Continue from a snapshot, of this env or of another one, bit for bit; costs its steps without their frames.
+
+        Raises:
+            EnvError: If it is not a snapshot of a bench.
+        """
+        if not isinstance(snapshot, LabSnapshot):
+            raise EnvError(f"restore needs a LabSnapshot from snapshot(); got {type(snapshot).__name__}")
+        self.np_random.bit_generator.state = snapshot.rng
+        self._begin(json.loads(snapshot.variation), snapshot.episode_seed, snapshot.unknown)
+        for command in snapshot.commands:
+            if len(command) == 1:
+                self._change_gravity(command[0], PROMPT_RAMP)
+                self._commands.append(command)
+            else:
+                self._advance(command)
+        self._unknown = snapshot.unknown
+        self._show()
+
+    def branch(self, n: int) -> list[LabEnv]:
+        """Return n independent envs that continue from the present moment."""
+        snapshot = self.snapshot()
+        height, width, _ = self.observation_space.shape  # type: ignore[misc]
+        envs = [LabEnv(self.render_mode, height, width) for _ in range(n)]
+        for env in envs:
+            env.restore(snapshot)
+        return envs
+
+    def set_prompt(self, text: str) -> list[str]:
+        """Change gravity from the next step on, over half a second; return the words that were not understood.
+
+        Raises:
+            PromptError: If it names no gravity, the only thing that can change in mid-episode.
+        """
+        self._running()
+        wished, unknown = parse_prompt(text, LAB_WORDS)
+        if "gravity" not in wished:
+            raise PromptError(f"only gravity can change in mid-episode (moon, mars, earth, jupiter); got {text!r}")
+        for factor, word in wished.items():
+            if factor != "gravity":
+                unknown += _phrases(text, factor, word)
+        self._unknown = tuple(unknown)
+        if unknown:
+            _warn_unknown(unknown)
+        command = (float(wished["gravity"]),)
+        self._change_gravity(command[0], PROMPT_RAMP)
+        self._commands.append(command)
+        return unknown
+
+    def masks(self) -> dict[str, np.ndarray]:
+        """Return where every body is seen now, {name: (H, W) bool}; "floor" and "border" among them."""
+        world, seen = self._running(), self._view().body
+        masks: dict[str, np.ndarray] = {}
+        for (body, link), name in world.names.items():
+            part = seen == body + ((link + 1) << 24)
+            masks[name] = masks[name] | part if name in masks else part
+        return masks
+
+    def export_scene(self, path: str) -> None:
+        """Write the bench as it is now as one GLB file, metres, z up turned to glTF's y up."""
+        material = PBRMaterial(baseColorTexture=Image.fromarray(atlas()), roughnessFactor=1.0)
+        scene = trimesh.Scene()
+        for name, mesh in self._running().meshes():
+            faces = np.arange(len(mesh.vertices)).reshape(-1, 3)
+            visual = TextureVisuals(uv=mesh.uvs, material=material)
+            shape = trimesh.Trimesh(mesh.vertices, faces, vertex_normals=mesh.normals, visual=visual, process=False)
+            scene.add_geometry(shape, node_name=name, geom_name=name)
+        scene.apply_transform(trimesh.transformations.rotation_matrix(-np.pi / 2, (1, 0, 0)))
+        scene.export(path, file_type="glb")
+
+    # ---- an episode
+
+    def _scenario(self, variation: Mapping[str, Any], wished: Mapping[str, str], share: float) -> str:
+        """Return the scenario that was named, else one drawn among those that have every factor that was asked for."""
+        named = variation.get("scenario", wished.get("scenario"))
+        if named is not None:
+            if named not in SCENARIOS:
+                raise EnvError(f"scenario must be one of {', '.join(SCENARIOS)}; got {named!r}")
+            return named
+        asked = (set(variation) | set(wished)) - {"split"}
+        able = [name for name, scenario in SCENARIOS.items() if asked <= set(scenario.all_factors)]
+        if not able:
+            raise EnvError(
+                f"no scenario has all of the factors {', '.join(sorted(asked))}; see scene_card['scenarios']"
+            )
+        return able[int(share * len(able))]
+
+    def _begin(self, variation: dict[str, Any], episode_seed: int, unknown: tuple[str, ...]) -> None:
+        self._variation, self._episode_seed, self._unknown = variation, episode_seed, unknown
+        self._commands: list[tuple[float, ...]] = []
+        scenario = SCENARIOS[variation["scenario"]]
+        setup = scenario.build(variation, np.random.default_rng((episode_seed, 5)))
+        if variation["side"] == "right":
+            setup = mirrored(setup)
+        self._setup, self._acts, self._step = setup, scenario.acts, 0
+        self._ramp = (variation["gravity"], variation["gravity"], 0, 1)  # from, to m/s2, first step, steps
+        self._world = World(self._scene, setup, variation["gravity"])
+        self._begun = self._world.bodies
+        self._boxes = frozenset(body.name for body in setup.bodies if body.shape == "box" and body.mass > 0)
+        self._fallen: set[str] = set()
+        self._write_caption()
+
+    def _running(self) -> World:
+        if self._world is None:
+            raise EnvError("there is no episode yet; call reset() first")
+        return self._world
+
+    def _gravity(self, tick: int) -> float:
+        before, after, begun, length = self._ramp
+        share = (self._step - begun + (tick + 1) / TICKS) / length
+        return after if share >= 1 else before + (after - before) * share
+
+    def _change_gravity(self, target: float, length: int) -> None:
+        self._ramp = (self._gravity(-1), target, self._step, length)
+        self._write_caption()
+
+    def _write_caption(self) -> None:
+        v = self._variation
+        key = (self._episode_seed, 7, len(self._commands))
+        band = gravity_band(self._ramp[1])
+        self._caption = lab_caption(v, color_of(v["hue"], 0), band, v["wording"] == "held_out", key)
+
+    def _advance(self, command: tuple[float, ...]) -> list[str]:
+        """Do one control step and return its events."""
+        world, v = self._running(), self._variation
+        events: list[str] = []
+        if v["change"] == "gravity" and self._step == v["change_step"]:
+            self._change_gravity(v["change_to"], v["change_length"])
+            events.append(f"change: gravity to {v['change_to']:g} m/s2")
+        begun = world.advance(command, self._acts, [self._gravity(tick) for tick in range(TICKS)])
+        self._step += 1
+        self._commands.append(command)
+        events += [f"contact: {c.first} {c.second} at {c.time_s:.4f} s" for c in begun]
+        for name, rows in world.rows.items():
+            if name not in self._fallen and self._has_fallen(name, rows[-1]):
+                self._fallen.add(name)
+                events.append(f"fall: {name}")
+        return events
+
+    def _has_fallen(self, name: str, row: tuple[float, ...]) -> bool:
+        """Return whether a box has tipped by more than 45 degrees from how it stood."""
+        return name in self._boxes and float(_up(row) @ _up(self._begun[name])) < _TILTED
+
+    def _distance(self) -> float:
+        """Return how far the task's object is from its goal on the floor, metres; 0 without a task."""
+        if self._setup.goal is None:
+            return 0.0
+        name, goal = self._setup.goal
+        row = self._running().rows[name][-1]
+        return float(np.hypot(row[0] - goal[0], row[1] - goal[1]))
+
+    # ---- what is seen
+
+    def _camera(self) -> Camera:
+        view: Viewpoint = self._setup.view
+        azimuth, flat = self._running().azimuth, view.distance * cos(view.elevation)
+        x, y, z = view.target
+        position = (x + flat * cos(azimuth), y + flat * sin(azimuth), z + view.distance * sin(view.elevation))
+        return Camera(position, azimuth + pi, -view.elevation)
+
+    def _view(self) -> View:
+        toward = radians(self._variation["light"]) - pi / 2
+        flat = (1 - SUN_HEIGHT**2) ** 0.5
+        return self._scene.render(
+            self._camera(), (flat * cos(toward), flat * sin(toward), SUN_HEIGHT), AMBIENT, DIFFUSE, links=True
+        )
+
+    def _show(self) -> None:
+        view = self._view()
+        self._frame = view.rgb.copy()
+        self._frame[view.body < 0] = SKY
+
+    def _info(self, events: list[str], reward: float) -> dict[str, Any]:
+        world = self._running()
+        task: dict[str, Any] = {}
+        if self._setup.goal is not None:
+            left = self._distance()
+            task = {"goal": np.array(self._setup.goal[1]), "distance": left, "is_success": left < REACHED}
+        return {
+            "state": {name: _parts(row) for name, row in world.bodies.items()},
+            "events": list(events),
+            "caption": dict(self._caption),
+            "variation": dict(self._variation),
+            "gravity": self._gravity(-1),
+            "camera": {"K": self._scene.intrinsics.copy(), "c2w": self._camera().c2w()},
+            "reward_terms": {"nearer": reward},
+            "cost": float(any(event.startswith("fall") for event in events)),
+            "prompt_unknown": list(self._unknown),
+            "task": task,
+        }
+
+
+def _parts(row: tuple[float, ...]) -> dict[str, np.ndarray]:
+    values = np.array(row)
+    return {"pos": values[:3].copy(), "quat": values[3:7].copy(), "vel": values[7:10].copy(), "ang": values[10:].copy()}
+
+
+def _up(row: tuple[float, ...]) -> np.ndarray:
+    """Return a body's z axis in the world."""
+    x, y, z, w = row[3:7]
+    return np.array([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)])
+
+
+def _meant(factor: Any, word: str) -> Any:
+    """Return the value that a prompt's word stands for: a number, or the lowest or highest tenth of training."""
+    return factor.at({"low": 0.05, "high": 0.95}[word]) if word in ("low", "high") else float(word)
+
+
+def _phrases(text: str, factor: str, value: str) -> list[str]:
+    """Return the words of a prompt by which it named a factor."""
+    return [phrase for phrase in LAB_WORDS[factor, value] if phrase in text.lower()][:1]
+
+
+def _warn_unknown(words: list[str]) -> None:
+    warnings.warn(f"the bench cannot express: {', '.join(words)}", UserWarning, stacklevel=3)
