@@ -25,6 +25,7 @@ ORDER = [
     "_console",
     "_doctor",
     "_options",
+    "_bench_commands",
     "_store_commands",
     "cli",
 ]

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from worldsim._bench_commands import add_to as add_bench_commands
 from worldsim._console import STDOUT, console, show_progress, show_table, write_json
 from worldsim._options import Device, Json, NoSeed, Seed, StorePath, Threads
 from worldsim._store_commands import add_to as add_store_commands
@@ -294,6 +295,9 @@ def compare(
         report.save(report_path)
         out.print(f"report: {report_path}")
     write_json(json_target, report.json)
+
+
+add_bench_commands(app)
 
 
 @app.command(epilog="Example: worldsim play --model city-64")

@@ -47,6 +47,7 @@ def check_world_model_env(env: gym.Env, *, num_steps: int = 32, seed: int = 0) -
         AssertionError: As raised by Gymnasium's own check.
     """
     env = env.unwrapped
+    inner: Any = env
     for name in ("snapshot", "restore", "branch", "rewind", "control_dt"):
         _require(hasattr(env, name), f"the env has no {name}; see worldsim.sim.WorldModelEnv")
     space = env.observation_space
@@ -60,24 +61,24 @@ def check_world_model_env(env: gym.Env, *, num_steps: int = 32, seed: int = 0) -
 
     _, info = env.reset(seed=seed)
     _require(info.get("source") == "imagined", f'info["source"] must be "imagined"; got {info.get("source")!r}')
-    begun = env.snapshot()
+    begun = inner.snapshot()
     expected = _steps(env, actions)
     env.reset(seed=seed)
     _require_equal(_steps(env, actions), expected, "the same seed and actions")
-    env.restore(pickle.loads(pickle.dumps(begun)))
+    inner.restore(pickle.loads(pickle.dumps(begun)))
     _require_equal(_steps(env, actions), expected, "a restored snapshot that was pickled")
     back = len(expected) // 2
     if back:
-        shown = env.rewind(back)
+        shown = inner.rewind(back)
         _require_equal(shown, expected[-back - 1][0], "the frame after a rewind")
         _require_equal(_steps(env, actions[len(expected) - back :]), expected[-back:], "the steps after a rewind")
 
-    env.restore(begun)
-    (branch,) = env.branch(1)
+    inner.restore(begun)
+    (branch,) = inner.branch(1)
     _require_equal(_steps(branch, actions), expected, "a branch")
     _require_equal(_steps(env, actions), expected, "the env after its branch was stepped")
 
-    env.restore(begun)
+    inner.restore(begun)
     for bad in _bad_actions(env.action_space):
         _refuses(ActionError, lambda bad=bad: env.step(bad), f"the action {bad!r}")
     obs, *_ = env.step(actions[0])
@@ -130,7 +131,7 @@ def check_world_model_vector_env(
     envs.reset(seed=seed)
     _require_equal(_batch_steps(envs, actions[:length]), expected, "the same seed and actions")
     order = np.roll(np.arange(num), 1)
-    envs.reset(seed=[seed + int(i) for i in order])
+    inner.reset(seed=[seed + int(i) for i in order])
     moved = [tuple(values[order] for values in step) for step in expected]
     _require_equal(_batch_steps(envs, actions[:length, order]), moved, "streams in another order")
     inner.restore(begun)

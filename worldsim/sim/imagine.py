@@ -64,7 +64,9 @@ def imagine(
     while alive.any():
         chosen = np.stack([policies[i](obs[i], info_of(infos, i)) for i in range(num)])  # (N, *A)
         obs, reward, terminated, truncated, infos = envs.step(chosen)
-        frames.append(obs), actions.append(chosen), rewards.append(reward)
+        frames.append(obs)
+        actions.append(chosen)
+        rewards.append(reward)
         ends.append((terminated, truncated))
         lengths += alive  # a stream that has ended goes on from a new start, which is nobody's rollout
         alive &= ~(terminated | truncated)

@@ -85,7 +85,8 @@ class Calibration:
         """
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
-            return Calibration(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return Calibration(**plain)
         except OSError:
             raise CheckpointError(
                 f"no calibration of uncertainty at {path}; "

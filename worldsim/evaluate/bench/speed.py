@@ -1,0 +1,206 @@
+"""How fast a model imagines, alone and in a batch, beside its truth in the same run.
+
+All that is timed takes short turns, again and again, so that whatever else the machine does falls on all alike; a
+figure is a median over turns. A row is one thing that was timed:
+
+- ``truth``: the true env's ``step``, rendering included, one env in one process;
+- ``env.step``: the imagined env as a user has it, one stream or a native batch, with frames as uint8 arrays;
+- ``model.step``: the model alone, without Gymnasium around it.
+
+The denoiser works on pixels: the call that moves the state paints the frame. There is no decoder to leave out, so
+``decode`` is true in every row.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from worldsim.collect.worker import make_image_env
+from worldsim.evaluate.setting import commit_name
+from worldsim.model import WorldModel
+from worldsim.sim import WorldModelEnv, WorldModelVectorEnv
+
+__all__ = ["SpeedBudget", "bench_speed", "full", "quick"]
+
+_ENDLESS = 1_000_000_000  # steps
+_NUM_ACTIONS = 64  # drawn once, repeated
+_TRUTH = ("truth", 1, None)
+
+Key = tuple[str, int, int | None]
+"""What, number of streams, sampler steps."""
+Timed = Callable[[], float]
+"""Takes one step and returns the seconds that it took; resets are not counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedBudget:
+    """What is timed and for how long."""
+
+    num_streams: tuple[int, ...] = (1, 8, 64)
+    """In rising order."""
+    sampler_steps: tuple[int, ...] = (1, 2, 4)
+    num_turns: int = 12
+    turn_s: float = 0.5
+    """Seconds of a turn; at least one step is taken."""
+
+
+def quick() -> SpeedBudget:
+    """Return a budget of about a minute."""
+    return SpeedBudget(num_turns=5, turn_s=0.3)
+
+
+def full() -> SpeedBudget:
+    """Return a budget of some minutes."""
+    return SpeedBudget()
+
+
+def bench_speed(
+    model: WorldModel,
+    *,
+    budget: SpeedBudget | None = None,
+    env_id: str | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+    seed: int = 200_000,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Time a model and its truth.
+
+    Args:
+        model: On the device where it is to be timed.
+        budget: What is timed and for how long; `full` if None.
+        env_id, env_kwargs: The truth; those of the model if None.
+        seed: Of the truth's episodes, the actions and the streams.
+        progress: Called with (stage, done, total).
+
+    Returns:
+        JSON values: ``rows`` of {"what", "n", "sampler_steps", "decode", "frames_per_second", "vs", "ratio"}, where a
+        frame is one step of one stream and ``ratio`` is over the row that ``vs`` names; ``scaling``, frames per second
+        of ``env.step`` with most streams over those with fewest, per number of sampler steps; and the setting.
+
+    Raises:
+        EnvError: If the truth cannot be made.
+    """
+    budget, env_id = budget or full(), env_id or model.spec.env_id
+    truth, to_frame = make_image_env(env_id, model.spec.env_kwargs if env_kwargs is None else env_kwargs)
+    timed: dict[Key, Timed] = {_TRUTH: _single(truth, to_frame, seed)}
+    for n in budget.num_streams:
+        for k in budget.sampler_steps:
+            timed["env.step", n, k] = _imagined(model, n, k, seed)
+            timed["model.step", n, k] = _model_alone(model, n, k, seed)
+    speeds: dict[Key, list[float]] = {key: [] for key in timed}
+    try:
+        for step in timed.values():
+            step()  # the first call prepares what later ones find ready
+        for turn in range(budget.num_turns):
+            for key, step in timed.items():
+                speeds[key].append(key[1] * _steps_per_second(step, budget.turn_s))
+            if progress:
+                progress("turns", turn + 1, budget.num_turns)
+    finally:
+        truth.close()
+    medians = {key: float(np.median(values)) for key, values in speeds.items()}
+    fewest, most = budget.num_streams[0], budget.num_streams[-1]
+    return {
+        "rows": [_row(key, value, medians[_TRUTH]) for key, value in medians.items()],
+        "scaling": {
+            str(k): medians["env.step", most, k] / medians["env.step", fewest, k] for k in budget.sampler_steps
+        },
+        "model": model.name,
+        "checkpoint_sha": model.sha,
+        "env": env_id,
+        "frame": f"{model.spec.height}x{model.spec.width}",
+        "threads": torch.get_num_threads(),
+        "device": str(model.device),
+        "turns": budget.num_turns,
+        "turn_s": budget.turn_s,
+        "seed": seed,
+        "commit": commit_name(),
+    }
+
+
+def _row(key: Key, frames_per_second: float, truth: float) -> dict[str, Any]:
+    what, n, sampler_steps = key
+    return {
+        "what": what,
+        "n": n,
+        "sampler_steps": sampler_steps,
+        "decode": True,
+        "frames_per_second": frames_per_second,
+        "vs": "truth",
+        "ratio": frames_per_second / truth,
+    }
+
+
+def _steps_per_second(step: Timed, turn_s: float) -> float:
+    times_s = [step()]
+    while sum(times_s) < turn_s:
+        times_s.append(step())
+    return len(times_s) / sum(times_s)
+
+
+def _single(env: gym.Env, to_frame: Callable[[Any], np.ndarray], seed: int) -> Timed:
+    env.action_space.seed(seed)
+    actions = cycle([env.action_space.sample() for _ in range(_NUM_ACTIONS)])
+    env.reset(seed=seed)
+
+    def step() -> float:
+        action = next(actions)
+        begun = time.perf_counter()
+        obs, _, terminated, truncated, _ = env.step(action)
+        to_frame(obs)
+        spent_s = time.perf_counter() - begun
+        if terminated or truncated:
+            env.reset()
+        return spent_s
+
+    return step
+
+
+def _imagined(model: WorldModel, n: int, sampler_steps: int, seed: int) -> Timed:
+    if n == 1:
+        env = WorldModelEnv(model, horizon=_ENDLESS, sampler_steps=sampler_steps, threads=None)
+        return _single(env, lambda obs: obs, seed)
+    envs = WorldModelVectorEnv(n, model, horizon=_ENDLESS, sampler_steps=sampler_steps)
+    envs.reset(seed=seed)
+    batches = cycle(_batches(model, n, seed))
+
+    def step() -> float:
+        batch = next(batches)
+        begun = time.perf_counter()
+        envs.step(batch)
+        return time.perf_counter() - begun
+
+    return step
+
+
+def _model_alone(model: WorldModel, n: int, sampler_steps: int, seed: int) -> Timed:
+    starts = [model.starts[i % len(model.starts)] for i in range(n)]
+    state = model.encode(
+        np.stack([start.frames for start in starts]),
+        np.stack([start.actions for start in starts]),
+        prompts=[None] * n,
+        seeds=np.arange(n),
+    )
+    batches = cycle(_batches(model, n, seed))
+
+    def step() -> float:
+        batch = next(batches)
+        begun = time.perf_counter()
+        model.step(state, batch, sampler_steps=sampler_steps)
+        return time.perf_counter() - begun
+
+    return step
+
+
+def _batches(model: WorldModel, n: int, seed: int) -> list[np.ndarray]:
+    _, space = model.spec.spaces()
+    space.seed(seed)
+    return [np.stack([space.sample() for _ in range(n)]) for _ in range(_NUM_ACTIONS)]
