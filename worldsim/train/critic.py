@@ -25,7 +25,7 @@ class Critic(nn.Module):
         learning_rate: Of its own optimizer.
     """
 
-    def __init__(self, dim: int = 24, learning_rate: float = 4e-4) -> None:
+    def __init__(self, dim: int = 24, learning_rate: float = 1e-3) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             [

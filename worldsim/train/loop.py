@@ -65,7 +65,7 @@ class TrainConfig:
     """Share of the budget after which windows with the model's own frames as context are mixed in."""
     own_frames_share: float = 0.75
     """Share of the steps after that which use them."""
-    sharpness: float = 0.8
+    sharpness: float = 0.9
     """From ``own_frames_from`` on, the weight of local contrast is led so that imagined frames are about so sharp."""
     critic_share: float = 0.6
     """The critic's part of a frame's gradient as a share of the squared error's, from ``own_frames_from`` on."""

@@ -21,6 +21,7 @@ __all__ = ["Inputs", "Losses", "losses", "make_inputs"]
 _SHARE_PURE = 0.6  # frames at tau = 0
 _TAU_MEAN, _TAU_STD = 1.0, 1.2  # of the logit of the other frames' tau
 _TEXT_DROP = 0.25  # share of windows without a prompt: most starts have none, and guidance needs both
+_CONTRAST_SCALES = (1, 2, 4)  # pixels; one scale alone is soonest served by fine hatching
 _WEIGHT_REWARD, _WEIGHT_TERMINATE = 0.05, 0.05
 
 
@@ -129,8 +130,12 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
     reward = F.smooth_l1_loss(out.reward, inputs.reward, beta=0.1)
     terminate = F.binary_cross_entropy_with_logits(out.terminate, inputs.terminated)
     scale = 1.0 / networks.denoiser.config.residual_std**2
-    own, true = local_contrast(out.frame.flatten(0, 1)), local_contrast(inputs.target.flatten(0, 1))
-    contrast = (own - true).abs().mean()
+    own, true = out.frame.flatten(0, 1), inputs.target.flatten(0, 1)  # (B T, 3, H, W)
+    contrast = torch.zeros((), device=own.device)
+    for pixels in _CONTRAST_SCALES:
+        coarse = [local_contrast(F.avg_pool2d(frames, pixels)) for frames in (own, true)]
+        contrast = contrast + (coarse[0] - coarse[1]).abs().mean() / len(_CONTRAST_SCALES)
+    own, true = local_contrast(own), local_contrast(true)
     imagined = ((inputs.age > 1) & (inputs.tau == 0)).float().flatten()[:, None, None, None]
     sharpness = (own.square() * imagined).sum().detach() / (true.square() * imagined).sum()
     total = scale * error.mean() + contrast_weight * contrast + _WEIGHT_REWARD * reward + _WEIGHT_TERMINATE * terminate
