@@ -1,4 +1,4 @@
-"""The commands that look after a store: repair, gc, compact, merge."""
+"""The commands that look after a store: repair, gc, compact, merge, import, export."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to an app."""
     for command, example in _COMMANDS.items():
-        app.command(epilog=f"Example: worldsim {example}")(command)
+        app.command(example.split()[0], epilog=f"Example: worldsim {example}")(command)
 
 
 def repair(store: StorePath, dry_run: DryRun = False, seed: NoSeed = 0, json_target: Json = None) -> int:
@@ -100,9 +100,51 @@ def merge(
     write_json(json_target, {"store": str(store), "added": added, "episodes": len(held)})
 
 
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A file or directory in another format.")],
+    store: Annotated[Path, typer.Option("-o", "--store", metavar="STORE", help="Where it goes; made if missing.")],
+    source_format: Annotated[
+        str | None, typer.Option("--from", metavar="FORMAT", help="Told from the files if not given.")
+    ] = None,
+    seed: NoSeed = 0,
+    json_target: Json = None,
+) -> None:
+    """Bring episodes of another format into a store; each once, however often it is run."""
+    from worldsim.store import RolloutStore, import_into
+
+    held = RolloutStore.open_or_create(store)
+    with show_progress() as progress:
+        added = import_into(held, source, source=source_format, progress=lambda done: progress("episodes", done, done))
+    console(json_target).print(f"{store}: {added} episode(s) added, {len(held)} in all", markup=False)
+    write_json(json_target, {"store": str(store), "added": added, "episodes": len(held)})
+
+
+def export(
+    store: StorePath,
+    target_format: Annotated[
+        str, typer.Option("--to", metavar="FORMAT", help="minari, npz, hdf5, diffusion-policy or mp4.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="PATH", help="A new file or directory.")],
+    seed: NoSeed = 0,
+    json_target: Json = None,
+) -> None:
+    """Write the episodes of a store in another format, and say what that does not keep."""
+    from worldsim.store import RolloutStore, export_store
+
+    held = RolloutStore.open(store)
+    with show_progress() as progress:
+        lost = export_store(held, out, to=target_format, progress=lambda done: progress("episodes", done, len(held)))
+    console(json_target).print(f"{out}: {len(held)} episodes", markup=False)
+    for loss in lost or ["nothing"]:
+        console(json_target).print(f"not kept: {loss}", markup=False)
+    write_json(json_target, {"path": str(out), "format": target_format, "episodes": len(held), "lost": lost})
+
+
 _COMMANDS = {
     repair: "repair rollouts --dry-run",
     gc: "gc rollouts --dry-run",
     compact: "compact rollouts --codec lz4",
     merge: "merge part1 part2 -o rollouts",
+    import_: "import recorded.hdf5 -o rollouts",
+    export: "export rollouts --to minari -o datasets/street-v0",
 }

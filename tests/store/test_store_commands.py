@@ -49,3 +49,13 @@ def test_a_path_without_a_store_is_the_users_error(tmp_path, capsys):
     for command in ("repair", "gc", "compact"):
         assert run([command, str(tmp_path)]) == 2
         assert "is not a rollout store" in capsys.readouterr().err
+
+
+def test_export_says_what_is_lost_and_import_brings_it_back_once(store, tmp_path, capsys):
+    code, facts = facts_of(capsys, "export", store.path, "--to", "npz", "-o", tmp_path / "out")
+    assert code == 0 and (facts["episodes"], facts["lost"]) == (3, [])
+    for added in (3, 0):
+        code, facts = facts_of(capsys, "import", tmp_path / "out", "-o", tmp_path / "back")
+        assert code == 0 and facts == {"store": str(tmp_path / "back"), "added": added, "episodes": 3}
+    assert run(["export", str(store.path), "--to", "gif", "-o", str(tmp_path / "x")]) == 2
+    assert "must be one of" in capsys.readouterr().err

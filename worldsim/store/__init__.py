@@ -1,6 +1,7 @@
 """Rollouts on disk: immutable zarr v3 segments, a numbered commit log, and a reader fast enough for training."""
 
 from worldsim.store.format import EpisodeInfo, Fault
+from worldsim.store.formats import FORMATS, export_store, import_into
 from worldsim.store.ingest import ingest, merge
 from worldsim.store.inspect import card_text, contact_sheet
 from worldsim.store.repair import Repair, repair
@@ -10,6 +11,7 @@ from worldsim.store.windows import WindowBatch, Windows, eventful, rare, recent
 from worldsim.store.writer import SegmentWriter
 
 __all__ = [
+    "FORMATS",
     "EpisodeInfo",
     "Fault",
     "Repair",
@@ -20,6 +22,8 @@ __all__ = [
     "card_text",
     "contact_sheet",
     "eventful",
+    "export_store",
+    "import_into",
     "ingest",
     "merge",
     "rare",
