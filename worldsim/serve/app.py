@@ -68,7 +68,7 @@ def make_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        thread.shutdown()
+        thread.shutdown(cancel_futures=True)
 
     app = FastAPI(title="worldsim play", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 

@@ -262,7 +262,12 @@
         buttons.push(button(controls.choices.length > 1 ? `${i}: ${choice}` : `${choice}`, () => (choices[i] = choice), ""));
       }
     });
-    part(".pad").replaceChildren(...buttons);
+    part(".pad").replaceChildren(...buttons.sort((a, b) => padPlace(a) - padPlace(b)));
+  }
+
+  // Left before right and down before up, whichever end of its axis that is.
+  function padPlace(made) {
+    return ["←", "→", "↓", "↑"].indexOf(made.textContent) + 1 || 9;
   }
 
   function stick(i) {

@@ -7,6 +7,7 @@ to say that it has shown a frame skips frames, and one that stays silent is paus
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -303,7 +304,6 @@ async def _wait(event: asyncio.Event, seconds: float, is_needed: Callable[[], bo
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0 and not is_needed():
         event.clear()
-        try:
-            await asyncio.wait_for(event.wait(), left)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left):  # wait_for would swallow a cancellation now and then
+                await event.wait()
