@@ -103,7 +103,12 @@ def sample_mean_error(samples: np.ndarray, truth: Reference) -> np.ndarray:
 
 
 def sample_variance(samples: np.ndarray, truth: Reference) -> np.ndarray:
-    """Return the unbiased variance over samples (S, clips, T, H, W, 3), summed over pixels and channels, (clips, T)."""
+    """Return the unbiased variance over samples (S, clips, T, H, W, 3), summed over pixels and channels, (clips, T).
+
+    One sample stands for samples that are all the same: its variance is zero.
+    """
+    if len(samples) == 1:
+        return np.zeros(samples.shape[1:3])
     sums = [
         samples[:, i].astype(np.float32).var(axis=0, ddof=1).sum(axis=(-3, -2, -1)) for i in range(samples.shape[1])
     ]
