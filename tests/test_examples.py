@@ -30,6 +30,19 @@ def test_branch_shows_eight_different_futures_of_one_moment(checkpoint, tmp_path
     assert len({row[:, -36:].tobytes() for row in rows}) == 8
 
 
+def test_plan_scores_imagined_plans_in_the_truth(checkpoint, capsys):
+    returns = example("plan").main(checkpoint, episodes=1, steps=2)
+    assert {name: len(scores) for name, scores in returns.items()} == {"planner": 1, "straight on": 1, "random": 1}
+    assert "mean true return" in capsys.readouterr().out
+
+
+def test_ppo_learns_from_imagined_streams_and_is_scored_in_the_truth(checkpoint, monkeypatch):
+    ppo = example("ppo")
+    monkeypatch.setattr(ppo, "NUM_STEPS", 4)
+    before, after = ppo.main(checkpoint, updates=1, true_episodes=1)
+    assert before != after
+
+
 def test_train_own_env_goes_from_an_env_to_a_model_of_it(tmp_path, capsys):
     try:
         example("train_own_env").main(episodes=6, steps=3, folder=tmp_path)

@@ -2,6 +2,7 @@
 
 import warnings
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import stable_baselines3
@@ -15,8 +16,14 @@ from worldsim.sim.pettingzoo import WorldModelParallelEnv
 from worldsim.sim.sb3 import SB3VecEnv
 
 
+def sb3_envs(model, num_envs=2, **kwargs):
+    return SB3VecEnv(WorldModelVectorEnv(num_envs, model, autoreset_mode="SameStep", **kwargs))
+
+
 def test_ppo_of_stable_baselines_trains_and_is_scored_on_imagined_streams(checkpoint):
-    envs = VecMonitor(SB3VecEnv(2, checkpoint, horizon=5))
+    envs = VecMonitor(
+        SB3VecEnv(gym.make_vec("worldsim/Dream-v0", 2, model=checkpoint, horizon=5, autoreset_mode="SameStep"))
+    )
     agent = stable_baselines3.PPO("CnnPolicy", envs, n_steps=8, batch_size=8, n_epochs=1, seed=0)
     before = [p.clone() for p in agent.policy.parameters()]
     agent.learn(16)
@@ -26,7 +33,7 @@ def test_ppo_of_stable_baselines_trains_and_is_scored_on_imagined_streams(checkp
 
 
 def test_an_ended_stream_of_stable_baselines_hands_over_its_last_frame_and_begins_anew(model):
-    envs = SB3VecEnv(2, model, horizon=2, render_mode="rgb_array")
+    envs = sb3_envs(model, horizon=2, render_mode="rgb_array")
     envs.seed(3)
     obs = envs.reset()
     plain = WorldModelVectorEnv(2, model, horizon=2)
@@ -47,7 +54,7 @@ def test_an_ended_stream_of_stable_baselines_hands_over_its_last_frame_and_begin
 
 
 def test_an_end_said_by_the_model_is_no_time_limit(mortal_checkpoint):
-    envs = SB3VecEnv(2, mortal_checkpoint)
+    envs = sb3_envs(mortal_checkpoint)
     envs.reset()
     *_, dones, infos = envs.step(np.zeros((2, 2), np.float32))
     assert dones.all()
@@ -55,17 +62,19 @@ def test_an_end_said_by_the_model_is_no_time_limit(mortal_checkpoint):
 
 
 def test_options_of_stable_baselines_reach_their_stream(model):
-    envs = SB3VecEnv(2, model)
+    envs = sb3_envs(model)
     envs.set_options([{"prompt": "foggy night"}, {}])
     envs.reset()
     assert [info["prompt"] for info in envs.reset_infos] == ["foggy night", ""]
     assert envs.get_attr("horizon") == [50, 50]
     envs.set_attr("horizon", 1)
     assert envs.step(np.zeros((2, 2), np.float32))[2].all()
-    with pytest.raises(EnvError, match=r"\.envs\.snapshot"):
+    with pytest.raises(EnvError, match=r"unwrapped\.snapshot"):
         envs.env_method("snapshot")
     with pytest.raises(EnvError, match="one batch"):
         envs.set_attr("horizon", 1, indices=[0])
+    with pytest.raises(EnvError, match="SameStep"):
+        SB3VecEnv(WorldModelVectorEnv(2, model))
 
 
 def test_pettingzoo_accepts_the_parallel_view(model):

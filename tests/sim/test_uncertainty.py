@@ -15,6 +15,7 @@ from worldsim.sim import (
     Calibration,
     UncertaintyPenalty,
     UncertaintyTruncation,
+    VectorUncertaintyPenalty,
     WorldModelEnv,
     WorldModelVectorEnv,
 )
@@ -130,6 +131,34 @@ def test_the_truncation_ends_an_episode_above_its_limit(model, calibration, limi
     env.reset(seed=0)
     _, _, terminated, truncated, info = env.step(np.zeros(2, np.float32))
     assert (terminated, truncated, info["uncertainty_truncated"]) == (False, ends, ends)
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_a_batch_pays_for_every_step_also_for_the_last_of_an_episode(model, calibration, mode):
+    plain = WorldModelVectorEnv(N, model, horizon=2, autoreset_mode=mode)
+    envs = VectorUncertaintyPenalty(
+        WorldModelVectorEnv(N, model, horizon=2, autoreset_mode=mode, uncertainty=calibration), scale=3.0
+    )
+    plain.reset(seed=0), envs.reset(seed=0)
+    for t, batch in enumerate(actions_for(4)):
+        expected = plain.step(batch)[1]
+        _, reward, *_, infos = envs.step(batch)
+        np.testing.assert_array_equal(infos["reward_imagined"], expected)
+        if mode == "NextStep" and t == 2:
+            np.testing.assert_array_equal(reward, np.zeros(N))  # a reset, not a step
+        else:
+            assert ((expected - reward > 0) & (expected - reward <= 3)).all()
+
+
+def test_a_batch_truncates_episodes_above_its_limit(model, calibration):
+    for limit, ends in ((0.0, True), (1.0, False)):
+        envs = WorldModelVectorEnv(N, model, uncertainty=calibration, uncertainty_limit=limit)
+        envs.reset(seed=0)
+        _, _, terminated, truncated, _ = envs.step(actions_for(1)[0])
+        assert truncated.tolist() == [ends] * N
+        assert not terminated.any()
+    with pytest.raises(EnvError, match="uncertainty_limit"):
+        WorldModelVectorEnv(N, model, uncertainty_limit=0.5)
 
 
 def test_wrappers_say_what_they_need(model):

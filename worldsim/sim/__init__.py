@@ -8,7 +8,7 @@ from worldsim.sim.imagine import imagine
 from worldsim.sim.paired import PairedEnv
 from worldsim.sim.plan import PlanConfig, Planner, plan
 from worldsim.sim.stream import Snapshot, Stream, pick_device
-from worldsim.sim.uncertainty import Calibration, UncertaintyPenalty, UncertaintyTruncation
+from worldsim.sim.uncertainty import Calibration, UncertaintyPenalty, UncertaintyTruncation, VectorUncertaintyPenalty
 from worldsim.sim.vector_env import WorldModelVectorEnv
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Stream",
     "UncertaintyPenalty",
     "UncertaintyTruncation",
+    "VectorUncertaintyPenalty",
     "WorldModelEnv",
     "WorldModelVectorEnv",
     "imagine",

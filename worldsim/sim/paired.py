@@ -14,7 +14,8 @@ from worldsim.collect.worker import make_image_env
 from worldsim.errors import EnvError
 from worldsim.metrics import mse, psnr
 from worldsim.sim.env import WorldModelEnv
-from worldsim.sim.stream import Snapshot, open_model
+from worldsim.sim.stream import Snapshot
+from worldsim.sim.uncertainty import Calibration
 
 __all__ = ["Beside", "PairedEnv", "PairedSnapshot"]
 
@@ -59,7 +60,7 @@ class PairedEnv(gym.Env[np.ndarray, Any]):
         env_kwargs: Arguments of the truth; None takes those that the model was trained on.
         warm_up: True steps before the dream begins, at least those that fill the model's context.
         policy: Which of the truth's policies drives them.
-        horizon, sampler_steps, device, threads: As in `WorldModelEnv`.
+        horizon, sampler_steps, device, threads, uncertainty: As in `WorldModelEnv`.
 
     Raises:
         CheckpointError: If the checkpoint is missing or damaged.
@@ -81,12 +82,19 @@ class PairedEnv(gym.Env[np.ndarray, Any]):
         sampler_steps: int | None = None,
         device: str = "cpu",
         threads: int | None = 1,
+        uncertainty: bool | str | Calibration = False,
     ) -> None:
-        loaded = open_model(model, None, device)
         self.dream = WorldModelEnv(
-            loaded, render_mode=render_mode, horizon=horizon, sampler_steps=sampler_steps, threads=threads
+            model,
+            render_mode=render_mode,
+            horizon=horizon,
+            sampler_steps=sampler_steps,
+            device=device,
+            threads=threads,
+            uncertainty=uncertainty,
         )
-        self.model, self.render_mode, self.metadata = loaded, render_mode, self.dream.metadata
+        loaded = self.model = self.dream.model
+        self.render_mode, self.metadata = render_mode, self.dream.metadata
         if warm_up < loaded.config.num_context - 1:
             raise EnvError(f"warm_up must fill the context: at least {loaded.config.num_context - 1}; got {warm_up}")
         self.warm_up = warm_up

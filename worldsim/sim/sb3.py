@@ -3,7 +3,8 @@
 from stable_baselines3 import PPO
 from worldsim.sim.sb3 import SB3VecEnv
 
-PPO("CnnPolicy", SB3VecEnv(16, "city-64", horizon=64)).learn(20_000)
+envs = gym.make_vec("worldsim/CityDream-v0", num_envs=16, horizon=32, autoreset_mode="SameStep")
+PPO("CnnPolicy", SB3VecEnv(envs)).learn(20_000)
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from worldsim.errors import EnvError, MissingExtraError
 from worldsim.sim.imagine import info_of
-from worldsim.sim.vector_env import WorldModelVectorEnv
 
 try:
     from stable_baselines3.common.vec_env import VecEnv
@@ -32,21 +32,26 @@ class SB3VecEnv(VecEnv):
     Reset options of stream i, as in `WorldModelEnv`, are set with ``set_options([...])`` before ``reset()``.
 
     Args:
-        num_envs: Number of streams N.
-        model: Name of a bundled model, path of a checkpoint, or a loaded model.
-        **arguments: Others of `WorldModelVectorEnv`, but not ``autoreset_mode``.
+        envs: Made with ``autoreset_mode="SameStep"``; it may be wrapped.
+
+    Raises:
+        EnvError: If it resets in another mode.
     """
 
-    def __init__(self, num_envs: int, model: Any, **arguments: Any) -> None:
-        self.envs = WorldModelVectorEnv(num_envs, model, autoreset_mode=AutoresetMode.SAME_STEP, **arguments)
-        super().__init__(num_envs, self.envs.single_observation_space, self.envs.single_action_space)
+    def __init__(self, envs: VectorEnv) -> None:
+        mode = envs.metadata["autoreset_mode"]
+        if mode is not AutoresetMode.SAME_STEP:
+            raise EnvError(f'Stable-Baselines3 needs envs made with autoreset_mode="SameStep"; these have {mode}')
+        self.envs = envs
+        super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
         self._actions = np.zeros(0)
 
     def reset(self) -> np.ndarray:
         """Begin an episode in every stream and return the frames (N, H, W, 3) uint8."""
         names = {name for options in self._options for name in options}
         options = {name: [one.get(name) for one in self._options] for name in names}
-        obs, infos = self.envs.reset(seed=self._seeds, options=options)
+        inner: Any = self.envs  # Gymnasium's vector envs take a list of seeds, which its base class does not say
+        obs, infos = inner.reset(seed=self._seeds, options=options)
         self.reset_infos = [info_of(infos, i) for i in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
@@ -79,7 +84,7 @@ class SB3VecEnv(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """Return the present frame of every stream, or None for each without a render mode."""
-        return self.envs.render() or [None] * self.num_envs
+        return list(self.envs.render() or [None] * self.num_envs)
 
     def close(self) -> None:
         """Close the batch."""
@@ -87,7 +92,7 @@ class SB3VecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: int | Iterable[int] | None = None) -> list[Any]:
         """Return an attribute of the batch, once per stream."""
-        return [getattr(self.envs, attr_name)] * len(list(self._get_indices(indices)))
+        return [getattr(self.envs.unwrapped, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: int | Iterable[int] | None = None) -> None:
         """Set an attribute of the batch.
@@ -97,7 +102,7 @@ class SB3VecEnv(VecEnv):
         """
         if indices is not None:
             raise EnvError(f"the streams are one batch: {attr_name!r} can only be set for all of them")
-        setattr(self.envs, attr_name, value)
+        setattr(self.envs.unwrapped, attr_name, value)
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: int | Iterable[int] | None = None, **method_kwargs: Any
@@ -107,9 +112,7 @@ class SB3VecEnv(VecEnv):
         Raises:
             EnvError: Always; it says what to call.
         """
-        raise EnvError(
-            f"the streams are one batch, not envs of their own; call .envs.{method_name}(...) of this adapter"
-        )
+        raise EnvError(f"the streams are one batch, not envs of their own; call .envs.unwrapped.{method_name}(...)")
 
     def env_is_wrapped(self, wrapper_class: Any, indices: int | Iterable[int] | None = None) -> list[bool]:
         """Return False for each stream."""

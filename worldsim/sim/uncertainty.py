@@ -30,6 +30,7 @@ __all__ = [
     "Gauge",
     "UncertaintyPenalty",
     "UncertaintyTruncation",
+    "VectorUncertaintyPenalty",
     "features",
     "info_of_one",
     "open_gauge",
@@ -207,8 +208,33 @@ class UncertaintyPenalty(gym.Wrapper, gym.utils.RecordConstructorArgs):
         return obs, paid, terminated, truncated, {**info, "reward_imagined": float(reward)}
 
 
+class VectorUncertaintyPenalty(gym.vector.VectorWrapper):
+    """Pay less for steps that cannot be trusted, as `UncertaintyPenalty` does, in a batch.
+
+    Args:
+        env: Imagined with ``uncertainty=True``.
+        scale: Reward that full uncertainty costs.
+    """
+
+    def __init__(self, env: gym.vector.VectorEnv, scale: float = 1.0) -> None:
+        super().__init__(env)
+        self.scale = scale
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Step, and pay for the uncertainty; ``infos["reward_imagined"]`` is the reward before."""
+        obs, reward, terminated, truncated, infos = self.env.step(actions)
+        paid = reward.copy()
+        for found in (infos, infos.get("final_info", {})):  # a step that ended an episode speaks in final_info
+            if "uncertainty" in found:
+                paid -= self.scale * np.where(found["_uncertainty"], found["uncertainty"], 0.0)
+        imagined = {"reward_imagined": reward, "_reward_imagined": np.ones(len(reward), np.bool_)}
+        return obs, paid, terminated, truncated, {**infos, **imagined}
+
+
 class UncertaintyTruncation(gym.Wrapper, gym.utils.RecordConstructorArgs):
     """Truncate an episode when it cannot be trusted any more, as in MOReL (Kidambi et al. 2020).
+
+    A batch takes the same limit as an argument, ``WorldModelVectorEnv(..., uncertainty_limit=...)``.
 
     Args:
         env: Imagined with ``uncertainty=True``.

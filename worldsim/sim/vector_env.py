@@ -43,6 +43,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: Torch threads during a call of the model; None leaves torch as it is.
         uncertainty: As in `WorldModelEnv`.
+        uncertainty_limit: A step more uncertain than this quantile in [0, 1] truncates its episode; None never does.
 
     Raises:
         CheckpointError: If the checkpoint is missing, damaged, or models another truth than ``env_id``.
@@ -63,6 +64,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         device: str = "cpu",
         threads: int | None = None,
         uncertainty: bool | str | Calibration = False,
+        uncertainty_limit: float | None = None,
     ) -> None:
         if num_envs < 1:
             raise EnvError(f"num_envs must be at least 1; got {num_envs}")
@@ -79,6 +81,9 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         self.sampler_steps = sampler_steps
         self.threads = threads
         self._gauge = open_gauge(uncertainty, model, self.model)
+        if uncertainty_limit is not None and (self._gauge is None or not 0 <= uncertainty_limit <= 1):
+            raise EnvError(f"uncertainty_limit is a quantile in [0, 1] and needs uncertainty; got {uncertainty_limit}")
+        self.uncertainty_limit = uncertainty_limit
         self.control_dt = self.model.spec.control_dt
         self.action_spec = self.model.spec.action_spec
         self.single_observation_space, self.single_action_space = self.model.spec.spaces()
@@ -142,6 +147,8 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         terminate_prob = stepped_infos["terminate_prob"]
         terminated = stepping & (terminate_prob > TERMINATE_THRESHOLD)
         truncated = stepping & (self._elapsed >= self.horizon)
+        if self.uncertainty_limit is not None:
+            truncated |= stepping & (stepped_infos["uncertainty"] > self.uncertainty_limit)
         ended = terminated | truncated
         infos: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():

@@ -1,0 +1,86 @@
+"""Imagine many steps of an id, one stream and a batch, and look for NaN, dead frames and growth of memory.
+
+    python benchmarks/soak.py worldsim/CityDream-v0 --steps 10000 --json benchmarks/soak/city.json
+
+Random actions; episodes end and begin as they do. Memory is the process's resident set after each tenth of the steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import resource
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+
+import worldsim  # noqa: F401  (registers the worlds)
+
+PARTS = 10
+MOST_GROWTH_MB = 64
+"""Between the second tenth, when caches are filled, and the last."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("env_id")
+    parser.add_argument("--model", default=None)
+    parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--num-envs", type=int, default=4)
+    parser.add_argument("--json", type=Path, default=None)
+    args = parser.parse_args()
+    chosen = {} if args.model is None else {"model": args.model}
+    results = {
+        "one stream": soak(gym.make(args.env_id, **chosen), args.steps),
+        f"batch of {args.num_envs}": soak(
+            gym.make_vec(args.env_id, num_envs=args.num_envs, **chosen), args.steps // args.num_envs
+        ),
+    }
+    for name, result in results.items():
+        print(f"{name}: {json.dumps(result)}")
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps({"env": args.env_id, **results}, indent=1) + "\n")
+    sys.exit(0 if all(result["ok"] for result in results.values()) else 1)
+
+
+def soak(env: gym.Env | gym.vector.VectorEnv, num_steps: int) -> dict[str, object]:
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    num_ends, num_nan, num_flat, memory_mb = 0, 0, 0, []
+    for t in range(num_steps):
+        obs, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+        ended = np.asarray(terminated) | np.asarray(truncated)
+        num_ends += int(ended.sum())
+        num_nan += int((~np.isfinite(np.asarray(reward))).sum())
+        num_flat += int((np.asarray(obs).reshape(-1, obs.shape[-3] * obs.shape[-2] * 3).std(axis=1) < 2).sum())
+        if ended.any() and not isinstance(env, gym.vector.VectorEnv):
+            env.reset()
+        if (t + 1) % (num_steps // PARTS) == 0:
+            gc.collect()
+            memory_mb.append(round(_resident_mb(), 1))
+    env.close()
+    growth_mb = memory_mb[-1] - memory_mb[1]
+    return {
+        "steps": num_steps,
+        "ends": num_ends,
+        "rewards_not_finite": num_nan,
+        "frames_of_one_colour": num_flat,
+        "memory_mb": memory_mb,
+        "growth_mb": round(growth_mb, 1),
+        "ok": num_nan == 0 and growth_mb <= MOST_GROWTH_MB,
+    }
+
+
+def _resident_mb() -> float:
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * resource.getpagesize() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+if __name__ == "__main__":
+    main()
