@@ -84,29 +84,24 @@ def _kick(seed: int) -> Policy:
 def _push(seed: int) -> Policy:
     """Go behind the block as seen from the goal, then push along the line to it."""
     pace = np.random.default_rng((seed, 33)).uniform(0.5, 0.8)
-    reach = 0.40  # m from the block's middle to the hand's, before it touches
 
     def act(info: Info) -> np.ndarray:
-        hand, block = info["state"]["hand"]["pos"], info["state"]["a"]["pos"]
-        goal = info["task"]["goal"]
-        line = goal[:2] - block[:2]
+        hand, block = info["state"]["hand"]["pos"], info["state"]["a"]["pos"][:2]
+        line = info["task"]["goal"][:2] - block
         left = float(np.linalg.norm(line))
-        if left < 0.04:
+        if left < 0.09:
             return _action()
         line /= left
-        behind = block[:2] - line * (reach + 0.08)
-        along, aside = (
-            float((block[:2] - hand[:2]) @ line),
-            hand[:2] - block[:2] - line * ((hand[:2] - block[:2]) @ line),
-        )
-        if along > 0.25 and float(np.linalg.norm(aside)) < 0.07:
-            speed = line * min(pace, 0.06 + 0.8 * left) - aside * 3.0
+        across = np.array([-line[1], line[0]])
+        behind, aside = float((block - hand[:2]) @ line), float((hand[:2] - block) @ across)
+        if behind > 0.25 and abs(aside) < 0.08:
+            speed = line * min(pace, 0.1 + left) - across * aside * 3.0
             return _action(hand_x=float(speed[0]), hand_y=float(speed[1]))
-        target = np.array([*behind, hand[2]])
-        if along < 0.2:  # beside or before it: around, not through
-            out = np.array([-line[1], line[0]]) * (1.0 if aside @ np.array([-line[1], line[0]]) >= 0 else -1.0)
-            target = np.array([*(behind + out * 0.55), hand[2]])
-        return _action(**_toward(hand, target, pace))
+        if behind < 0.45:  # beside or before the block: around it, not through
+            waypoint = block - line * 0.55 + across * (0.6 if aside >= 0 else -0.6)
+        else:
+            waypoint = block - line * 0.6
+        return _action(**_toward(hand, np.array([*waypoint, hand[2]]), pace))
 
     return _in("push", act)
 
