@@ -38,6 +38,7 @@ __all__ = ["TrainConfig", "train"]
 
 _NUM_STARTS = 32
 _LEAD = 0.005  # change of the weight of local contrast per step
+_MAX_CONTRAST_WEIGHT = 30.0
 _PARTS = ("total", "frame", "refine", "contrast", "sharpness", "reward", "terminate")  # of `Losses`, as reported
 _HELD_OUT = 0.02  # share of episodes for validation where no store is given
 
@@ -297,7 +298,8 @@ class _Trainer:
             )
         parts = {name: float(getattr(result, name).detach()) for name in _PARTS}
         if late and math.isfinite(parts["sharpness"]):
-            self.contrast_weight *= 1 + _LEAD if parts["sharpness"] < settings.sharpness else 1 - _LEAD
+            factor = 1 + _LEAD if parts["sharpness"] < settings.sharpness else 1 - _LEAD
+            self.contrast_weight = min(self.contrast_weight * factor, _MAX_CONTRAST_WEIGHT)
             parts["contrast_weight"] = self.contrast_weight
         total = result.total
         if late and settings.critic_share > 0:

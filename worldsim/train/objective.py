@@ -21,7 +21,7 @@ __all__ = ["Inputs", "Losses", "losses", "make_inputs"]
 _SHARE_PURE = 0.6  # frames at tau = 0
 _TAU_MEAN, _TAU_STD = 1.0, 1.2  # of the logit of the other frames' tau
 _TEXT_DROP = 0.25  # share of windows without a prompt: most starts have none, and guidance needs both
-_CONTRAST_SCALES = (1, 2, 4)  # pixels; one scale alone is soonest served by fine hatching
+_BAND_SQUARES = (8, 4, 2)  # pixels of each band, which is half as fine as the one before
 _WEIGHT_REWARD, _WEIGHT_TERMINATE = 0.05, 0.05
 
 
@@ -99,18 +99,37 @@ def make_inputs(batch: Batch, tokens: torch.Tensor, generator: torch.Generator, 
     )
 
 
-def local_contrast(frames: torch.Tensor) -> torch.Tensor:
-    """Return the root mean square of the differences between neighbouring pixels in each 8 x 8 square.
+def local_contrast(frames: torch.Tensor) -> list[torch.Tensor]:
+    """Return how strong the details of each size are in each square of a frame.
+
+    The bands are those of a Laplacian pyramid (Burt and Adelson 1983); each is given as its root mean square in squares
+    of 8 pixels of the frame.
 
     Args:
         frames: (N, 3, H, W).
 
     Returns:
-        (N, 3, h, w).
+        One (N, 3, h, w) per band, fine to coarse.
     """
-    across = F.pad((frames[..., 1:] - frames[..., :-1]).square(), (0, 1))
-    down = F.pad((frames[..., 1:, :] - frames[..., :-1, :]).square(), (0, 0, 0, 1))
-    return (F.avg_pool2d(across + down, 8, ceil_mode=True) + 1e-4).sqrt()
+    bands = []
+    for side in _BAND_SQUARES:
+        band = frames - _smooth(frames)
+        bands.append((F.avg_pool2d(band.square(), side, ceil_mode=True) + 1e-5).sqrt())
+        frames = F.avg_pool2d(frames, 2)
+    return bands
+
+
+def _smooth(frames: torch.Tensor) -> torch.Tensor:
+    """Return frames under the kernel [1, 2, 1] / 4 across and down."""
+    padded = F.pad(frames, (1, 1, 1, 1), mode="replicate")
+    across = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
+    return (across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]) / 16
+
+
+def _gradient_energy(frames: torch.Tensor) -> torch.Tensor:
+    """Return (N,) summed squared differences of neighbouring pixels."""
+    across, down = frames[..., 1:] - frames[..., :-1], frames[..., 1:, :] - frames[..., :-1, :]
+    return across.square().sum(dim=(1, 2, 3)) + down.square().sum(dim=(1, 2, 3))
 
 
 def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) -> Losses:
@@ -131,13 +150,10 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
     terminate = F.binary_cross_entropy_with_logits(out.terminate, inputs.terminated)
     scale = 1.0 / networks.denoiser.config.residual_std**2
     own, true = out.frame.flatten(0, 1), inputs.target.flatten(0, 1)  # (B T, 3, H, W)
-    contrast = torch.zeros((), device=own.device)
-    for pixels in _CONTRAST_SCALES:
-        coarse = [local_contrast(F.avg_pool2d(frames, pixels)) for frames in (own, true)]
-        contrast = contrast + (coarse[0] - coarse[1]).abs().mean() / len(_CONTRAST_SCALES)
-    own, true = local_contrast(own), local_contrast(true)
-    imagined = ((inputs.age > 1) & (inputs.tau == 0)).float().flatten()[:, None, None, None]
-    sharpness = (own.square() * imagined).sum().detach() / (true.square() * imagined).sum()
+    pairs = zip(local_contrast(own), local_contrast(true), strict=True)
+    contrast = torch.stack([(a - b).abs().mean() for a, b in pairs]).sum()
+    imagined = ((inputs.age > 1) & (inputs.tau == 0)).float().flatten()
+    sharpness = (_gradient_energy(own).detach() * imagined).sum() / (_gradient_energy(true) * imagined).sum()
     total = scale * error.mean() + contrast_weight * contrast + _WEIGHT_REWARD * reward + _WEIGHT_TERMINATE * terminate
     return Losses(
         total=total,
