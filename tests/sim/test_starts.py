@@ -8,7 +8,7 @@ from tiny_models import SIZE
 
 from worldsim.errors import ActionError, EnvError, StoreError
 from worldsim.rollout import Rollout
-from worldsim.sim import WorldModelEnv
+from worldsim.sim import WorldModelEnv, WorldModelVectorEnv
 from worldsim.store import RolloutStore
 
 
@@ -137,3 +137,26 @@ def test_a_moment_outside_an_episode_and_a_bad_action_are_refused(env, rollout, 
         env.reset(options={"start": {"store": tmp_path / "store", "episode": 0, "t": 11}})
     with pytest.raises(ActionError):
         env.reset(options={"start": {"frames": rollout.obs[:3], "actions": np.full((2, 2), 1.5, np.float32)}})
+
+
+def test_a_policy_with_a_memory_gets_what_came_before_the_first_frame(model):
+    start = model.starts[1]
+    env = WorldModelEnv(model, burnin=True)
+    obs, info = env.reset(seed=0, options={"start": start})
+    np.testing.assert_array_equal(np.concatenate([info["burnin_obs"], obs[None]]), start.frames)
+    np.testing.assert_array_equal(info["burnin_actions"], start.actions)
+    assert "burnin_obs" not in env.step(env.action_space.sample())[4]
+    _, info = env.reset(options={"snapshot": env.snapshot()})
+    assert "burnin_obs" not in info
+    assert "burnin_obs" not in WorldModelEnv(model).reset(seed=0)[1]
+
+
+def test_every_reset_of_a_batch_tells_what_came_before(model):
+    envs = WorldModelVectorEnv(3, model, horizon=1, burnin=True, autoreset_mode="SameStep")
+    contexts = {start.frames[-1].tobytes(): start.frames[:-1] for start in model.starts}
+    obs, infos = envs.reset(seed=0, options={"start": [None, model.starts[0], None]})
+    for _ in range(2):
+        assert infos["_burnin_obs"].all()
+        for frame, before in zip(obs, infos["burnin_obs"], strict=True):
+            np.testing.assert_array_equal(before, contexts[frame.tobytes()])
+        obs, *_, infos = envs.step(np.zeros((3, 2), np.float32))

@@ -69,6 +69,8 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         threads: Torch threads during a call of the model; None leaves torch as it is. One stream is fastest on one.
         uncertainty: Say in ``info`` how far a step can be trusted, at about six times the work: True takes the
             calibration beside the checkpoint, a path another one.
+        burnin: Let a reset's ``info`` hold ``burnin_obs`` (C - 1, H, W, 3) and ``burnin_actions`` (C - 1, *A), what the
+            model saw before the first frame, for policies with a memory.
 
     Raises:
         CheckpointError: If the checkpoint is missing, damaged, or models another truth than ``env_id``.
@@ -88,6 +90,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         device: str = "cpu",
         threads: int | None = 1,
         uncertainty: bool | str | Calibration = False,
+        burnin: bool = False,
     ) -> None:
         options = {
             "horizon": horizon,
@@ -95,6 +98,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
             "device": device,
             "threads": threads,
             "uncertainty": uncertainty,
+            "burnin": burnin,
         }
         EzPickle.__init__(self, model, env_id, render_mode, **options)
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -106,6 +110,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
             raise EnvError(f"horizon is a number of steps, at least 1; got {horizon}")
         self.sampler_steps = sampler_steps
         self.threads = threads
+        self.burnin = burnin
         self._gauge = open_gauge(uncertainty, model, self.model)
         self.control_dt = self.model.spec.control_dt
         self.action_spec = self.model.spec.action_spec
@@ -134,7 +139,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
             model_sha=self.model.sha,
         )
         self._tape = Tape(self._now)
-        return self._now.frame.copy(), self._now.stream.info()
+        return self._now.frame.copy(), self._now.stream.info() | (begun.burnin[0] if self.burnin else {})
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Imagine the next frame under an action.
@@ -204,6 +209,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
                 sampler_steps=self.sampler_steps,
                 threads=self.threads,
                 uncertainty=self._gauge.calibration if self._gauge else False,
+                burnin=self.burnin,
             )
             env.restore(now)
             envs.append(env)

@@ -82,6 +82,9 @@ class Begun:
     frames: np.ndarray
     """(N, H, W, 3) uint8: what each shows."""
     streams: tuple[Stream, ...]
+    burnin: tuple[dict[str, np.ndarray], ...]
+    """What came before, for policies with a memory: ``burnin_obs`` (C - 1, H, W, 3) and ``burnin_actions`` (C - 1, *A),
+    the context without the frame shown. Empty for a snapshot, which does not hold it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +156,8 @@ def begin(model: WorldModel, rngs: Sequence[np.random.Generator], options: Seque
     streams = tuple(draw.stream for draw in draws)
     fresh = [draw for draw in draws if draw.opening is not None]
     parts = []
+    contexts = [pad(draw.opening, model) for draw in fresh]  # type: ignore[arg-type]
     if fresh:
-        contexts = [pad(draw.opening, model) for draw in fresh]  # type: ignore[arg-type]
         parts.append(
             model.encode(
                 np.stack([frames for frames, _ in contexts]),  # (N, C, H, W, 3)
@@ -171,7 +174,9 @@ def begin(model: WorldModel, rngs: Sequence[np.random.Generator], options: Seque
     if any(renewed):
         state = model.set_prompt(state, [stream.prompt for stream in streams], np.array(renewed))
     frames = [draw.snapshot.frame if draw.snapshot else draw.opening.frames[-1] for draw in draws]  # type: ignore[union-attr]
-    return Begun(state=state, frames=np.stack(frames), streams=streams)
+    before = iter([{"burnin_obs": obs[:-1], "burnin_actions": actions} for obs, actions in contexts])
+    burnin = tuple(next(before) if draw.opening is not None else {} for draw in draws)
+    return Begun(state=state, frames=np.stack(frames), streams=streams, burnin=burnin)
 
 
 def check_snapshot(snapshot: Any, model: WorldModel) -> Snapshot:

@@ -44,6 +44,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         threads: Torch threads during a call of the model; None leaves torch as it is.
         uncertainty: As in `WorldModelEnv`.
         uncertainty_limit: A step more uncertain than this quantile in [0, 1] truncates its episode; None never does.
+        burnin: As in `WorldModelEnv`, in the infos of every reset, automatic ones too.
 
     Raises:
         CheckpointError: If the checkpoint is missing, damaged, or models another truth than ``env_id``.
@@ -65,6 +66,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         threads: int | None = None,
         uncertainty: bool | str | Calibration = False,
         uncertainty_limit: float | None = None,
+        burnin: bool = False,
     ) -> None:
         if num_envs < 1:
             raise EnvError(f"num_envs must be at least 1; got {num_envs}")
@@ -80,6 +82,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             raise EnvError(f"horizon is a number of steps, at least 1; got {horizon}")
         self.sampler_steps = sampler_steps
         self.threads = threads
+        self.burnin = burnin
         self._gauge = open_gauge(uncertainty, model, self.model)
         if uncertainty_limit is not None and (self._gauge is None or not 0 <= uncertainty_limit <= 1):
             raise EnvError(f"uncertainty_limit is a quantile in [0, 1] and needs uncertainty; got {uncertainty_limit}")
@@ -121,8 +124,8 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         for i in np.flatnonzero(mask):
             if seeds[i] is not None:
                 self._rngs[i] = seeding.np_random(seeds[i])[0]
-        self._begin(mask, self._options_per_stream(options))
-        return self._frames.copy(), self._infos(mask)
+        burnin = self._begin(mask, self._options_per_stream(options))
+        return self._frames.copy(), self._infos(mask) | burnin
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Imagine the next frame of every stream under its action.
@@ -164,7 +167,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             }
             resetting = resetting | ended
         if resetting.any():
-            self._begin(resetting, [{}] * self.num_envs)
+            infos |= self._begin(resetting, [{}] * self.num_envs)
         self._ended = ended & ~resetting
         infos |= self._infos(np.ones(self.num_envs, np.bool_)) | _masked(stepped_infos, ~resetting)
         return self._frames.copy(), reward, terminated, truncated, infos
@@ -237,15 +240,19 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
                 infos |= self._gauge.info(state, batch, predicted.frames)
         return next_state, predicted, infos
 
-    def _begin(self, mask: np.ndarray, options: Sequence[Mapping[str, Any]]) -> None:
+    def _begin(self, mask: np.ndarray, options: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Begin an episode in the streams of ``mask``; return the burn-in that infos are to hold."""
         rows = np.flatnonzero(mask).tolist()
         with torch_threads(self.threads):
             begun = begin(self.model, [self._rngs[i] for i in rows], [options[i] for i in rows])
         self._put(rows, begun.state)
         self._frames[rows] = begun.frames
         self._elapsed[rows], self._ended[rows] = 0, False
-        for i, stream in zip(rows, begun.streams, strict=True):
+        infos: dict[str, Any] = {}
+        for i, stream, burnin in zip(rows, begun.streams, begun.burnin, strict=True):
             self._streams[i] = stream
+            infos = self._add_info(infos, burnin if self.burnin else {}, i)
+        return infos
 
     def _put(self, rows: Sequence[int] | np.ndarray, fresh: WorldState) -> None:
         """Put the streams of ``fresh`` into these rows of the batch."""
