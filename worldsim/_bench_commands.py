@@ -1,13 +1,15 @@
-"""The commands that measure: ``worldsim bench speed``."""
+"""The commands that measure: ``worldsim bench speed|storage``."""
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from worldsim._console import console, show_progress, show_table, write_json
-from worldsim._options import Device, Json, Threads
+from worldsim._options import Device, Json, Seed, Threads
 from worldsim.errors import EnvError
 
 __all__ = ["add_to"]
@@ -20,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
     bench = typer.Typer(name="bench", help="Measure, and say what with.", no_args_is_help=True)
     bench.callback()(lambda: None)  # keeps the name of a single command
     bench.command(epilog="Example: worldsim bench speed --model city-64 --quick --json speed.json")(speed)
+    bench.command(epilog="Example: worldsim bench storage --quick --json storage.json")(storage)
     app.add_typer(bench)
 
 
@@ -63,4 +66,45 @@ def speed(
     show_table(out, names, [[row[column] for column in columns] for row in result["rows"]], title=title)
     scaling = ", ".join(f"{ratio:.1f} at {steps}" for steps, ratio in result["scaling"].items())
     out.print(f"most streams over one, by sampler steps: {scaling}")
+    write_json(json_target, result)
+
+
+def storage(
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", metavar="STORE", help="Measure on these; else on drives collected for it."),
+    ] = None,
+    env: Annotated[str, typer.Option("--env", metavar="ENV", help="What to collect, 64 and 128 pixels.")] = (
+        "worldsim/City-v0"
+    ),
+    length: Annotated[int, typer.Option("--length", min=1, help="Steps per window.")] = 16,
+    quick: Annotated[bool, typer.Option("--quick", help="Some minutes, on little data.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="For figures to publish; the default.")] = False,
+    seed: Seed = 0,
+    json_target: Json = None,
+) -> None:
+    """Time random windows of frames from the rollout store and from others, on the same episodes in the same run."""
+    from worldsim.collect import collect
+    from worldsim.evaluate.bench.storage import StorageBudget, bench_storage
+    from worldsim.store import RolloutStore
+
+    if quick and full:
+        raise EnvError("bench storage takes --quick or --full, not both")
+    episodes, max_steps = (4, 100) if quick else (64, 300)
+    budget = StorageBudget(length=length, num_turns=4, turn_s=0.1) if quick else StorageBudget(length=length)
+    with tempfile.TemporaryDirectory() as folder, show_progress() as progress:
+        stores = {path.name: RolloutStore.open(path) for path in data or ()}
+        for size in () if data else (64, 128):
+            name = f"{env.split('/')[-1]}-{size}"
+            kwargs = {"height": size, "width": size}
+            path = Path(folder) / f"collected-{size}"
+            stores[name] = collect(env, episodes, path, max_steps=max_steps, seed=seed, env_kwargs=kwargs)
+        result = bench_storage(stores, Path(folder) / "copies", budget=budget, seed=seed, progress=progress)
+    out = console(json_target)
+    names = ["system", "data", "codec", "cpu_us_per_window", "rel_memmap", "over_floor", "bytes_per_frame"]
+    show_table(out, names, [[row[name] for name in names] for row in result["rows"]], title=f"{length}-step windows")
+    for speed in result["writing"]:
+        out.print(f"writing {speed['data']} {speed['codec']}: {speed['mb_per_cpu_s']:.0f} MB/s of frames per core")
+    for item in result["skipped"]:
+        out.print(f"skipped {item['system']} on {item['data']}: {item['reason']}", markup=False)
     write_json(json_target, result)

@@ -1,6 +1,7 @@
 """Killed writers, writers that race, damaged files: nothing acknowledged is lost, nothing damaged passes unnoticed."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from worldsim.errors import StoreError
 from worldsim.store import RolloutStore, verify
 from worldsim.store.commit_log import commit_path
 from worldsim.store.format import LOG, SEGMENTS
+from worldsim.store.kills import kill_writers
 
 
 @pytest.fixture
@@ -64,6 +66,28 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged_and_shows_nothing_by
     num_before = len(store)
     store.refresh()
     assert [store.info(i).seed for i in range(len(store))] == list(range(num_before + 5))
+
+
+def test_twenty_kills_among_four_writers_lose_damage_and_double_nothing(tmp_path):
+    counts = kill_writers(tmp_path / "s", num_kills=20, num_writers=4, seed=1)
+    assert counts["acknowledged"] >= 20 and counts["visible"] >= counts["acknowledged"]
+    for what in ("lost", "damaged", "duplicated", "faults", "repairs", "faults_after"):
+        assert counts[what] == 0, what
+
+
+@pytest.mark.parametrize("limit", [0, 5_000, 60_000, 300_000])
+def test_a_full_disk_is_one_clear_line_and_costs_nothing_that_was_committed(store, limit):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(StoreError, match="cannot write") as error:
+            store.append([make_rollout(seed, num_steps=60) for seed in range(6, 9)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "File too large" in str(error.value) and "\n" not in str(error.value)
+    assert len(list((store.path / SEGMENTS).iterdir())) == 2 and store.gc(grace_s=0) == []
+    assert verify(store.path) == [] and len(RolloutStore.open(store.path)) == 6
+    assert store.append([make_rollout(6)]) == 3
 
 
 def test_an_open_segment_is_invisible_and_garbage_only_after_its_grace(store):

@@ -155,6 +155,11 @@ class RolloutStore:
         """Return what is known of an episode besides its arrays."""
         return self._entry(episode).info
 
+    def location(self, episode: int) -> tuple[Path, int]:
+        """Return the zarr group that holds an episode, and the row of its first frame, for other readers."""
+        entry = self._entry(episode)
+        return self.path / SEGMENTS / entry.segment, entry.row
+
     def episode(self, episode: int) -> Rollout:
         """Return an episode as it was appended.
 

@@ -92,12 +92,13 @@ def read(path: Path) -> Iterator[Item]:
         steps = {name: np.asarray(data[name][start : start + len(obs) - 1]) for name in STEP_FIELDS if name in names}
         num_steps = len(obs) - 1
         terminated = steps.get("terminated", np.zeros(num_steps, bool))
+        is_cut = (np.arange(num_steps) == num_steps - 1) & ~terminated
         yield build(
             facts[i] if facts else {},
             obs=obs,
             action=steps["action"],
-            reward=steps.get("reward", np.zeros(num_steps, np.float32)),
+            reward=steps["reward"] if "reward" in steps else np.zeros(num_steps, np.float32),
             terminated=terminated,
-            truncated=steps.get("truncated", (np.arange(num_steps) == num_steps - 1) & ~terminated),
+            truncated=steps.get("truncated", is_cut),  # pyright: ignore[reportArgumentType]
         )
         start = end
