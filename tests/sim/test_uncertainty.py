@@ -99,7 +99,7 @@ def test_gymnasium_accepts_an_env_that_doubts(model, calibration):
 def test_the_calibration_lies_beside_the_checkpoint(checkpoint, calibration, tmp_path):
     copy = tmp_path / "tiny"
     shutil.copytree(checkpoint, copy)
-    with pytest.raises(CheckpointError, match=r"benchmarks/uncertainty\.py"):
+    with pytest.raises(CheckpointError, match=r"tiny/uncertainty\.json; make it with.*calibrate"):
         gym.make("worldsim/Dream-v0", model=str(copy), uncertainty=True)
     calibration.save(copy / CALIBRATION_FILE)
     assert Calibration.load(copy / CALIBRATION_FILE) == calibration
