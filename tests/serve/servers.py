@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 
 from websockets.sync.client import connect
 
-START_S = 90
+START_S = 110
 
 
 class Server:

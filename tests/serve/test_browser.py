@@ -141,6 +141,12 @@ def test_a_prompt_in_mid_drive_changes_the_imagined_world(tab):
     assert tab.now["prompt"] == "雨天黄昏"
 
 
+def test_a_doubtful_frame_has_a_red_border(tab):
+    tab.wait(lambda now: now["uncertainty"] == 1)
+    tab.page.wait_for_selector(".imagined.doubtful")
+    assert "0.95" in tab.page.inner_text(".unsure")
+
+
 def test_a_drive_is_downloaded_and_plays_back(tab, browser, tmp_path):
     tab.wait(lambda now: now["t"] >= 3)
     t = tab.pause()

@@ -8,7 +8,9 @@ from tiny_models import make_spec, write_checkpoint
 from worldsim.errors import ActionError, EnvError, PromptError
 from worldsim.serve.drive import MAX_BRANCHES, Drive, check_pair
 from worldsim.serve.truth import TruthProcess
+from worldsim.serve.watch import Watch
 from worldsim.sim import WorldModelEnv
+from worldsim.sim.uncertainty import Gauge
 
 STRAIGHT = np.array([0.0, 0.3], np.float32)
 LEFT = np.array([0.6, 0.3], np.float32)
@@ -181,6 +183,18 @@ def test_a_drive_is_kept_as_two_rollouts_that_say_what_they_are(drive):
     assert (true.source, true.model) == ("truth", None)
     assert (imagined.action == true.action).all() and (imagined.action == LEFT).all()
     assert (imagined.obs[0] == true.obs[0]).all() and true.caption[0].t == 0
+
+
+def test_uncertainty_is_read_beside_the_drive_and_forgotten_when_it_goes_elsewhere(city, model, doubtful):
+    watch = Watch(Gauge(model, doubtful))
+    drive = Drive(env=WorldModelEnv(model), truth=city, watch=watch)
+    drive.reset(SEED)
+    drive.step(STRAIGHT)
+    watch.close()  # waits for the reading
+    assert watch.at(1) == 1
+    assert watch.at(0) is None and watch.at(50) is None, "it speaks of step 1 and a little later"
+    drive.rewind(1)
+    assert watch.at(1) is None
 
 
 def test_worlds_that_do_not_fit_are_told_apart(city, counting):

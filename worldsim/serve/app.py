@@ -21,6 +21,7 @@ from worldsim.serve.player import Player, Refused
 from worldsim.serve.record import gif_bytes, html_text, store_bytes
 from worldsim.serve.seat import MAX_WAITING, Seat
 from worldsim.serve.truth import TruthProcess
+from worldsim.serve.watch import Watch
 from worldsim.sim import WorldModelEnv
 
 __all__ = ["make_app"]
@@ -42,6 +43,7 @@ def make_app(
     env: WorldModelEnv,
     truth: TruthProcess,
     *,
+    watch: Watch | None = None,
     seed: int = 0,
     real_time: bool = True,
     token: str | None = None,
@@ -52,6 +54,7 @@ def make_app(
     Args:
         env: The imagined world.
         truth: The true one.
+        watch: Reads the uncertainty of imagined steps.
         seed: Env seed of the first drive of a page.
         real_time: Whether the worlds keep their own time at first.
         token: Every address must carry it as ``?token=``; None asks for none.
@@ -109,7 +112,7 @@ def make_app(
         if seat.is_full:
             await socket.close(1013, f"{MAX_WAITING} pages are waiting already; try later")
             return
-        drive = Drive(env=env, truth=truth)
+        drive = Drive(env=env, truth=truth, watch=watch)
         player = Player(socket, drive, work, seed=seed, key=secrets.token_urlsafe(16), real_time=real_time)
 
         async def drive_in_turn() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from worldsim.errors import EnvError, PromptError
 from worldsim.rollout import Caption, Rollout
 from worldsim.serve.truth import TrueMoment, TruthFacts, TruthProcess
+from worldsim.serve.watch import Watch
 from worldsim.sim import Snapshot, WorldModelEnv
 
 __all__ = ["MAX_BRANCHES", "Branch", "Drive", "Moment", "check_pair"]
@@ -104,6 +105,8 @@ class Drive:
 
     env: WorldModelEnv
     truth: TruthProcess
+    watch: Watch | None = None
+    """Reads the uncertainty of imagined steps, where the model is calibrated."""
     moments: list[Moment] = field(default_factory=list)
     """From the start to now."""
     branches: dict[int, Branch] = field(default_factory=dict)
@@ -151,6 +154,7 @@ class Drive:
         )
         self.seed = start.seed
         self.moments, self._kept = [], {}
+        self._forget_readings()
         moment = Moment(
             t=0,
             action=None,
@@ -180,9 +184,12 @@ class Drive:
         frame, reward, end, model_s = now.imagined, 0.0, now.imagined_end, 0.0
         try:
             if not now.imagined_end:
+                before = self.env.snapshot().state
                 begun = time.perf_counter()
                 frame, reward, terminated, truncated, _ = self.env.step(action)
                 model_s = time.perf_counter() - begun
+                if self.watch is not None:
+                    self.watch.look(now.t + 1, before, np.asarray(action), frame)
                 end = _MODELS_END if terminated else f"{self.env.horizon} steps" * truncated
         finally:
             true = self.truth.receive() if goes_on else now.true
@@ -242,6 +249,7 @@ class Drive:
         t = min(earlier, key=lambda t: abs(t - (now - num_steps)))
         del self.moments[t + 1 :]
         self._kept = {k: kept for k, kept in self._kept.items() if k <= t}
+        self._forget_readings()
         return self._return()
 
     def branch(self) -> Branch:
@@ -267,6 +275,7 @@ class Drive:
         """
         branch = self._branch(number)
         self.moments, self._kept, self.seed = list(branch.moments), dict(branch.kept), branch.seed
+        self._forget_readings()
         return self._return()
 
     def drop(self, number: int) -> None:
@@ -304,6 +313,10 @@ class Drive:
         self._kept[now.t] = _Kept(self.env.snapshot(), now.true.snapshot)
         for t in [t for t in self._kept if t and (now.t - t > _KEPT_SOME or (now.t - t > _KEPT_ALL and t % _EVERY))]:
             del self._kept[t]
+
+    def _forget_readings(self) -> None:
+        if self.watch is not None:
+            self.watch.forget()
 
     def _return(self) -> Moment:
         kept = self._kept[self.now.t]

@@ -72,6 +72,8 @@
     measured.frame = 0;
     for (const canvas of canvases) [canvas.width, canvas.height] = [notice.width, notice.height];
     status("");
+    part(".unsure").hidden = notice.unsure === null;
+    part(".limit").textContent = notice.unsure;
     showBranches([]);
     const options = notice.policies.map((name) => new Option(name, name));
     part(".policy").replaceChildren(new Option("you", ""), ...options);
@@ -148,11 +150,13 @@
     now = measured.now = header;
     if (isBehind) divergences = divergences.filter(([t]) => t < header.t);
     if (header.t === 0) divergences = [];
-    if (header.divergence !== null) divergences.push([header.t, header.divergence]);
+    if (header.divergence !== null) divergences.push([header.t, header.divergence, header.uncertainty]);
     divergences = divergences.slice(-STRIP_STEPS);
     showStrip();
     const text = (name, value) => (part(name).textContent = value);
     text(".divergence", header.divergence === null ? "–" : `${(100 * header.divergence).toFixed(1)}%`);
+    text(".uncertainty", header.uncertainty === null ? "–" : header.uncertainty.toFixed(2));
+    part(".imagined").classList.toggle("doubtful", header.uncertainty !== null && header.uncertainty > hello.unsure);
     text(".t", `${header.t} of ${header.horizon} · ${(header.t * hello.control_dt).toFixed(1)} s`);
     const span = frameTimes[frameTimes.length - 1] - frameTimes[0];
     text(".fps", header.paused || span === 0 ? "–" : ((1000 * (frameTimes.length - 1)) / span).toFixed(1));
@@ -189,6 +193,10 @@
     divergences.forEach(([, value], i) => {
       const high = (value / top) * strip.height;
       context.fillRect(i * wide, strip.height - high, Math.max(wide - 1, 1), high);
+    });
+    context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--warn");
+    divergences.forEach(([, , uncertainty], i) => {
+      if (uncertainty !== null) context.fillRect(i * wide, (1 - uncertainty) * (strip.height - 3), wide, 3);
     });
   }
 

@@ -22,6 +22,7 @@ from worldsim.serve import messages
 from worldsim.serve.controls import controls_of, to_action
 from worldsim.serve.drive import Drive, Moment
 from worldsim.serve.messages import MAX_BYTES, Message, frame_bytes, read_message
+from worldsim.serve.watch import UNSURE
 
 __all__ = ["Player", "Refused"]
 
@@ -137,6 +138,7 @@ class Player:
             policies=list(facts.policies),
             factors={name: list(values) for name, values in facts.factors.items()},
             key=self.key,
+            unsure=None if self.drive.watch is None else UNSURE,
         )
         self._commands.clear()  # whatever was asked for while others drove
         self._commands.append(messages.Reset(do="reset", seed=self.seed))
@@ -287,6 +289,7 @@ class Player:
             "imagined_end": moment.imagined_end,
             "true_end": moment.true.end,
             "divergence": moment.divergence,
+            "uncertainty": None if self.drive.watch is None else self.drive.watch.at(moment.t),
             "imagined_reward": sum(m.imagined_reward for m in self.drive.moments),
             "true_reward": sum(m.true.reward for m in self.drive.moments if m.true_t == m.t),
             "model_ms": round(1000 * moment.model_s, 1),

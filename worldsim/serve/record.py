@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from worldsim.page import Scene, Track, page_html, player_html
 from worldsim.rollout import Rollout
 from worldsim.store import RolloutStore
 
-__all__ = ["gif_bytes", "html_text", "store_bytes"]
+__all__ = ["film_bytes", "gif_bytes", "html_text", "labelled", "store_bytes"]
 
 _SIDE = 256  # pixels, the longer side of a world in a GIF
 _BAR, _GAP, _MARGIN = 22, 6, 6  # pixels
@@ -25,24 +26,34 @@ _BAR, _GAP, _MARGIN = 22, 6, 6  # pixels
 
 def gif_bytes(imagined: Rollout, true: Rollout) -> bytes:
     """Return both worlds side by side as an animated GIF at the worlds' own speed; "imagined" stands in every frame."""
-    frames = [
-        _side_by_side(
-            imagined.obs[min(t, len(imagined))], true.obs[min(t, len(true))], t > len(imagined), t > len(true)
-        )
-        for t in range(max(len(imagined), len(true)) + 1)
-    ]
+    frames = []
+    for t in range(max(len(imagined), len(true)) + 1):
+        sides = (("truth", true), ("imagined", imagined))
+        frames.append(labelled([(r.obs[min(t, len(r))], label + " (ended)" * (t > len(r))) for label, r in sides]))
+    return film_bytes(frames, true.control_dt)
+
+
+def film_bytes(frames: Sequence[Image.Image], frame_dt: float) -> bytes:
+    """Return pictures as an animated GIF, ``frame_dt`` seconds each."""
     out = io.BytesIO()
     first, *rest = [frame.quantize(128, Image.Quantize.FASTOCTREE) for frame in frames]
-    first.save(
-        out,
-        "GIF",
-        save_all=True,
-        append_images=rest,
-        duration=round(1000 * imagined.control_dt),
-        loop=0,
-        optimize=False,
-    )
+    first.save(out, "GIF", save_all=True, append_images=rest, duration=round(1000 * frame_dt), loop=0, optimize=False)
     return out.getvalue()
+
+
+def labelled(frames: Sequence[tuple[np.ndarray, str]]) -> Image.Image:
+    """Return frames (H, W, 3) uint8 of one size side by side, enlarged, each under its label."""
+    height, width, _ = frames[0][0].shape
+    scale = max(1, _SIDE // max(height, width))
+    size = (width * scale, height * scale)
+    picture = Image.new("RGB", (len(frames) * (size[0] + _GAP) - _GAP, size[1] + _BAR), (16, 18, 22))
+    draw = ImageDraw.Draw(picture)
+    for i, (frame, label) in enumerate(frames):
+        x = i * (size[0] + _GAP)
+        picture.paste(Image.fromarray(frame).resize(size, Image.Resampling.NEAREST), (x, _BAR))
+        color = (110, 168, 254) if label.startswith("imagined") else (236, 238, 242)
+        draw.text((x + _MARGIN, 4), label, color, font=ImageFont.load_default(13))
+    return picture
 
 
 def store_bytes(imagined: Rollout, true: Rollout) -> bytes:
@@ -73,17 +84,3 @@ def html_text(imagined: Rollout, true: Rollout) -> str:
         [scene], frame_dt=true.control_dt, action_names=[dim.name for dim in true.action_spec] or ["action"]
     )
     return page_html("A drive through two worlds", f"<h1>A drive through two worlds</h1>\n{player}")
-
-
-def _side_by_side(imagined: np.ndarray, true: np.ndarray, imagined_over: bool, true_over: bool) -> Image.Image:
-    height, width, _ = imagined.shape
-    scale = max(1, _SIDE // max(height, width))
-    size = (width * scale, height * scale)
-    picture = Image.new("RGB", (2 * size[0] + _GAP, size[1] + _BAR), (16, 18, 22))
-    draw = ImageDraw.Draw(picture)
-    columns = ((true, "truth", true_over, (236, 238, 242)), (imagined, "imagined", imagined_over, (110, 168, 254)))
-    for i, (frame, label, is_over, color) in enumerate(columns):
-        x = i * (size[0] + _GAP)
-        picture.paste(Image.fromarray(frame).resize(size, Image.Resampling.NEAREST), (x, _BAR))
-        draw.text((x + _MARGIN, 4), label + " (ended)" * is_over, color, font=ImageFont.load_default(13))
-    return picture

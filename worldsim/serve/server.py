@@ -7,12 +7,16 @@ import secrets
 import socket
 import webbrowser
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from worldsim.errors import EnvError, MissingExtraError
+from worldsim.model import CHECKPOINTS
 from worldsim.serve.drive import check_pair
 from worldsim.serve.truth import TruthProcess
+from worldsim.serve.watch import Watch
 from worldsim.sim import WorldModelEnv
+from worldsim.sim.uncertainty import CALIBRATION_FILE, open_gauge
 
 __all__ = ["play"]
 
@@ -32,6 +36,7 @@ def play(
     sampler_steps: int | None = None,
     device: str = "cpu",
     threads: int | None = 1,
+    uncertainty: str | None = None,
     on_ready: Callable[[str], None] = print,
 ) -> None:
     """Serve the player until Ctrl-C.
@@ -47,6 +52,7 @@ def play(
         sampler_steps: Denoiser calls per frame at first.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: Torch threads.
+        uncertainty: Path of a calibration of uncertainty; the one beside the checkpoint, if there is one, by default.
         on_ready: Called with the page's address when it can be opened.
 
     Raises:
@@ -65,6 +71,7 @@ def play(
     listener = _listen(host, port)
     imagined = WorldModelEnv(model, sampler_steps=sampler_steps, device=device, threads=threads)
     spec = imagined.model.spec
+    watch = _watch(imagined, model, uncertainty, threads)
     truth_id = env_id or spec.env_id
     kwargs: Mapping[str, Any] = spec.env_kwargs if truth_id == spec.env_id else {}
     truth = TruthProcess(truth_id, kwargs)
@@ -75,6 +82,7 @@ def play(
         app = make_app(
             imagined,
             truth,
+            watch=watch,
             seed=seed,
             real_time=real_time,
             token=token,
@@ -98,6 +106,8 @@ def play(
             webbrowser.open(address)
         uvicorn.Server(config).run(sockets=[listener])
     finally:
+        if watch is not None:
+            watch.close()
         truth.close()
         listener.close()
 
@@ -116,6 +126,15 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {reason}; choose another --port, or 0 for a free one"
         ) from None
     return listener
+
+
+def _watch(env: WorldModelEnv, model: Any, uncertainty: str | None, threads: int | None) -> Watch | None:
+    if uncertainty is None:
+        places = [CHECKPOINTS / env.model.name, Path(str(model)), Path(str(model)) / "checkpoint"]
+        if not any((place / CALIBRATION_FILE).is_file() for place in places):
+            return None
+    gauge = open_gauge(uncertainty or True, model, env.model)
+    return None if gauge is None else Watch(gauge, threads)
 
 
 def _is_loopback(host: str) -> bool:

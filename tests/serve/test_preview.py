@@ -1,0 +1,58 @@
+"""A scene, seen: every kind of file, of the true and the imagined world, and what is not possible."""
+
+import numpy as np
+import pytest
+import trimesh
+from counting_world import SIZE
+from PIL import Image
+
+from worldsim.errors import EnvError, PromptError
+from worldsim.serve.preview import preview
+
+SMALL = {"height": SIZE, "width": SIZE}
+
+
+def test_the_true_city_is_filmed_as_the_prompt_says(tmp_path):
+    night = preview("night", tmp_path / "deep" / "night.png", seconds=0.3, seed=5, env_kwargs=SMALL)
+    day = preview("a sunny day, 晴天", tmp_path / "day.png", seconds=0.3, seed=5, env_kwargs=SMALL)
+    assert np.asarray(Image.open(day)).mean() > np.asarray(Image.open(night)).mean() + 20
+
+
+def test_an_imagined_world_continues_a_still_and_says_that_it_is_imagined(checkpoint, tmp_path):
+    Image.new("RGB", (90, 50), (200, 30, 30)).save(tmp_path / "still.jpg")
+    gif = preview("雨天", tmp_path / "x.gif", model=checkpoint, image=tmp_path / "still.jpg", seconds=0.5)
+    with Image.open(gif) as film:
+        assert (film.n_frames, film.info["duration"]) == (6, 100)
+        first = np.asarray(film.convert("RGB"))[40:]
+    assert first[..., 0].mean() > 150 and first[..., 1:].mean() < 60
+    page = preview("", tmp_path / "x.html", model=checkpoint, seconds=0.5).read_text()
+    assert "imagined" in page and "default-src 'none'" in page
+
+
+def test_the_scene_is_exported_as_geometry(tmp_path):
+    scene = trimesh.load(preview("", tmp_path / "city.glb", env_kwargs=SMALL))
+    assert len(scene.geometry) > 3
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"out": "x.mov"}, EnvError, ".gif"),
+        ({"seconds": 61}, EnvError, "60 seconds"),
+        ({"image": "x.png"}, EnvError, "--model"),
+        ({"out": "x.glb", "model": "checkpoint"}, EnvError, "no geometry"),
+        ({"out": "x.glb", "prompt": "", "env_id": "counting_world:CountingWorld-v0"}, EnvError, "no geometry"),
+        ({"prompt": "qwerty"}, PromptError, "qwerty"),
+        ({"env_id": "counting_world:CountingWorld-v0"}, PromptError, "takes no prompts"),
+        ({"image": "nowhere.png", "model": "checkpoint"}, EnvError, "cannot be read"),
+    ],
+    ids=str,
+)
+def test_what_is_not_possible_is_said_and_nothing_is_written(options, error, says, checkpoint, tmp_path):
+    asked = {"prompt": "night", "out": "x.gif", **options}
+    if asked.get("model"):
+        asked["model"] = checkpoint
+    prompt, out = asked.pop("prompt"), tmp_path / asked.pop("out")
+    with pytest.raises(error, match=says):
+        preview(prompt, out, **asked)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,177 @@
+"""A scene, seen: a few seconds of a world as a picture, an animation, a page with the frame player, or a 3-D file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from PIL import Image
+
+from worldsim.collect import policies_of
+from worldsim.collect.worker import make_image_env
+from worldsim.errors import EnvError, PromptError
+from worldsim.page import Scene, Track, page_html, player_html
+from worldsim.rollout import control_dt_of
+from worldsim.serve.record import film_bytes, labelled
+from worldsim.sim import WorldModelEnv
+from worldsim.sim.actions import neutral_actions
+
+__all__ = ["KINDS", "MAX_SECONDS", "preview"]
+
+KINDS = (".png", ".gif", ".html", ".glb")
+"""What a preview may be written as, by the file's name; GLB is of the truth alone."""
+MAX_SECONDS = 60.0
+_SHEET = 5  # frames of a picture, side by side
+
+
+def preview(
+    prompt: str,
+    out: str | Path,
+    *,
+    env_id: str = "worldsim/City-v0",
+    model: Any = None,
+    image: str | Path | None = None,
+    seconds: float = 4.0,
+    seed: int = 0,
+    env_kwargs: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a few seconds of a world, driven by its calmest policy, or with the controls at rest where it is imagined.
+
+    Args:
+        prompt: Asks the world for something; empty for nothing.
+        out: File to write; its ending says as what, see ``KINDS``.
+        env_id: The true world.
+        model: Name, path or loaded model: its imagined world instead of the true one.
+        image: A still that the imagined world begins from; resized to the model's frames.
+        seconds: How long, up to 60.
+        seed: Everything random follows from it.
+        env_kwargs: Constructor arguments of the true world.
+
+    Raises:
+        EnvError: If the ending, the time or the combination is not possible.
+        PromptError: If the world understood no word of the prompt.
+        CheckpointError: If there is no such model.
+    """
+    path = Path(out)
+    if path.suffix not in KINDS:
+        raise EnvError(f"a preview is one of {', '.join(KINDS)}; got {path.name!r}")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise EnvError(f"a preview takes up to {MAX_SECONDS:g} seconds; got {seconds:g}")
+    if image is not None and model is None:
+        raise EnvError("a still can only be continued by a model; add --model")
+    if path.suffix == ".glb":
+        if model is not None:
+            raise EnvError("an imagined world has no geometry; a .glb is of the true one: leave out --model")
+        return _write_scene(path, env_id, prompt, seed, env_kwargs or {})
+    if model is None:
+        film = _true(env_id, prompt, seconds, seed, env_kwargs or {})
+    else:
+        film = _imagined(model, prompt, image, seconds, seed)
+    return _write(path, film, prompt)
+
+
+@dataclass(frozen=True)
+class _Film:
+    """Frames (T + 1, H, W, 3) of a world, each ``frame_dt`` seconds long."""
+
+    frames: np.ndarray
+    frame_dt: float
+    env_id: str
+    label: str
+    """``truth`` or ``imagined``."""
+
+
+def _true(env_id: str, prompt: str, seconds: float, seed: int, env_kwargs: Mapping[str, Any]) -> _Film:
+    env, to_frame = make_image_env(env_id, env_kwargs)
+    try:
+        policies = policies_of(env)
+        policy = policies.get("lane_follower", policies["mixture"])(seed)
+        obs, info = _reset(env, env_id, prompt, seed)
+        frames = [np.array(to_frame(obs))]
+        for _ in range(round(seconds / control_dt_of(env))):
+            action: Any = policy(obs, info)
+            if isinstance(env.action_space, gym.spaces.Discrete):
+                action = int(action)
+            obs, _, terminated, truncated, info = env.step(action)
+            frames.append(np.array(to_frame(obs)))
+            if terminated or truncated:
+                break
+        return _Film(np.stack(frames), control_dt_of(env), env_id, "truth")
+    finally:
+        env.close()
+
+
+def _imagined(model: Any, prompt: str, image: str | Path | None, seconds: float, seed: int) -> _Film:
+    env = WorldModelEnv(model)
+    spec = env.model.spec
+    options: dict[str, Any] = {"prompt": prompt} if prompt else {}
+    if image is not None:
+        options["start"] = _still(Path(image), spec.height, spec.width)
+    frame, _ = env.reset(seed=seed, options=options)
+    frames = [frame]
+    (rest,) = neutral_actions(env.action_space, 1)
+    for _ in range(round(seconds / env.control_dt)):
+        frame, _, terminated, truncated, _ = env.step(rest)
+        frames.append(frame)
+        if terminated or truncated:
+            break
+    return _Film(np.stack(frames), env.control_dt, spec.env_id, "imagined")
+
+
+def _reset(env: gym.Env, env_id: str, prompt: str, seed: int) -> tuple[Any, Mapping[str, Any]]:
+    if not prompt:
+        return env.reset(seed=seed)
+    if not hasattr(env.unwrapped, "set_prompt"):
+        raise PromptError(f'{env_id} takes no prompts; give an empty one: worldsim preview ""')
+    return env.reset(seed=seed, options={"prompt": prompt})
+
+
+def _write_scene(path: Path, env_id: str, prompt: str, seed: int, env_kwargs: Mapping[str, Any]) -> Path:
+    env, _ = make_image_env(env_id, env_kwargs)
+    try:
+        export: Any = getattr(env.unwrapped, "export_scene", None)
+        if export is None:
+            raise EnvError(f"{env_id} has no geometry to export; choose another ending than .glb")
+        _reset(env, env_id, prompt, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # a broken export leaves no half file
+            export(str(Path(folder) / path.name))
+            (Path(folder) / path.name).replace(path)
+    finally:
+        env.close()
+    return path
+
+
+def _write(path: Path, film: _Film, prompt: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".html":
+        track = Track(label=film.label, frames=film.frames)
+        scene = Scene(title=prompt or film.env_id, tracks=[track], captions=[(0, prompt)] if prompt else [])
+        body = player_html([scene], frame_dt=film.frame_dt, difference=None)
+        title = f"{film.env_id}, {film.label}"
+        path.write_text(page_html(title, f"<h1>{title}</h1>\n{body}"), encoding="utf-8")
+    elif path.suffix == ".gif":
+        path.write_bytes(film_bytes([labelled([(frame, film.label)]) for frame in film.frames], film.frame_dt))
+    else:
+        chosen = np.linspace(0, len(film.frames) - 1, min(_SHEET, len(film.frames))).round().astype(int)
+        labelled([(film.frames[t], f"{film.label}, {t * film.frame_dt:.1f} s") for t in chosen]).save(path)
+    return path
+
+
+def _still(path: Path, height: int, width: int) -> np.ndarray:
+    """Return an image file as a frame (H, W, 3) uint8: its middle in the shape of the frame, resized."""
+    try:
+        with Image.open(path) as image:
+            picture = image.convert("RGB")
+    except OSError as error:
+        raise EnvError(f"the still {path} cannot be read: {error.strerror or error}") from None
+    scale = max(width / picture.width, height / picture.height)
+    w, h = width / scale, height / scale
+    left, top = (picture.width - w) / 2, (picture.height - h) / 2
+    box = (left, top, left + w, top + h)
+    return np.asarray(picture.resize((width, height), Image.Resampling.BOX, box=box))
