@@ -254,7 +254,7 @@ class Dynamics:
         pybullet.setPhysicsEngineParameter(
             fixedTimeStep=self._dt,
             numSubSteps=parts,
-            numSolverIterations=80,
+            numSolverIterations=50,
             contactERP=_CONTACT_ERP,
             restitutionVelocityThreshold=0.08,
             enableConeFriction=1,

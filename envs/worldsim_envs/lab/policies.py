@@ -97,10 +97,9 @@ def _push(seed: int) -> Policy:
         if behind > 0.25 and abs(aside) < 0.08:
             speed = line * min(pace, 0.1 + left) - across * aside * 3.0
             return _action(hand_x=float(speed[0]), hand_y=float(speed[1]))
+        waypoint = block - line * 0.6
         if behind < 0.45:  # beside or before the block: around it, not through
-            waypoint = block - line * 0.55 + across * (0.6 if aside >= 0 else -0.6)
-        else:
-            waypoint = block - line * 0.6
+            waypoint += across * (0.6 if aside >= 0 else -0.6)
         return _action(**_toward(hand, np.array([*waypoint, hand[2]]), pace))
 
     return _in("push", act)

@@ -86,6 +86,7 @@ class World:
         self.rows: dict[str, list[Row]] = {name: [self._dynamics.row(*key)] for name, key in self._movers.items()}
         self.contacts: list[Contact] = []
         self._last_touch: dict[tuple[str, str], int] = {}
+        self._pairs: dict[tuple[tuple[int, int], tuple[int, int]], tuple[str, str]] = {}
         self.ticks = 0
 
     @property
@@ -172,7 +173,11 @@ class World:
 
     def _add_body(self, body: Body) -> None:
         mesh = ball_mesh(body.half[0], body.paint) if body.shape == "ball" else box_mesh(body.half, body.paint)
-        surface = Surface(0.0, self.setup.restitution) if body.name == self.setup.cart else self._surface
+        surface = self._surface
+        if body.name == self.setup.cart:  # its tyres are forces, its cabin tells front from back
+            surface = Surface(0.0, self.setup.restitution)
+            cabin = box_mesh((0.12, 0.30, 0.09), "hand").moved(0.14, 0.0, z=body.half[2] + 0.09)
+            mesh = join([mesh, cabin])
         turn = Rotation.from_euler("xyz", body.turn).as_quat().tolist()
         solid = Solid(body.shape, body.half) if body.is_solid else None
         key = (self._dynamics.add(mesh, solid, body.mass, surface, body.at, turn, body.velocity, body.spin), -1)
@@ -289,9 +294,12 @@ class World:
         )
 
     def _note_touches(self) -> None:
-        for (one, other), impulse in self._dynamics.touches().items():
-            first, second = sorted((self.names[one], self.names[other]), key=lambda n: (n not in self._movers, n))
-            pair = (first, second)
+        for touch, impulse in self._dynamics.touches().items():
+            pair = self._pairs.get(touch)
+            if pair is None:
+                names = (self.names[key] for key in touch)
+                first, second = sorted(names, key=lambda name: (name not in self._movers, name))
+                pair = self._pairs[touch] = (first, second)
             last = self._last_touch.get(pair)
             if last is None or (self.ticks - last) * PHYSICS_DT > _APART_S:
                 self.contacts.append(Contact(self.ticks * PHYSICS_DT, *pair, impulse))
