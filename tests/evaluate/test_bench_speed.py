@@ -36,3 +36,7 @@ def test_the_command_writes_it_as_json(checkpoint, tmp_path, monkeypatch, capsys
     assert len(result["rows"]) == 9
     assert "over the truth" in capsys.readouterr().out
     assert run(["bench", "speed", "--quick", "--full"]) == 2
+    capsys.readouterr()
+    assert run(["bench", "speed", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(text in out for text in ("Example: worldsim bench speed", "--seed", "--json"))

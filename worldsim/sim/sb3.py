@@ -84,7 +84,8 @@ class SB3VecEnv(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """Return the present frame of every stream, or None for each without a render mode."""
-        return list(self.envs.render() or [None] * self.num_envs)
+        frames: Any = self.envs.render()
+        return [None] * self.num_envs if frames is None else list(frames)
 
     def close(self) -> None:
         """Close the batch."""

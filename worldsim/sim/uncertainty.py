@@ -90,8 +90,8 @@ class Calibration:
             return Calibration(**plain)
         except OSError:
             raise CheckpointError(
-                f"no calibration of uncertainty at {path}; "
-                f"make it with: python benchmarks/uncertainty.py MODEL -o {path}"
+                f"no calibration of uncertainty at {path}; make it with: "
+                f"worldsim.evaluate.uncertainty.calibrate(worldsim.load(...)).save({str(path)!r})"
             ) from None
         except (ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{path} is not a calibration of uncertainty ({error}); make it again") from None
@@ -182,7 +182,7 @@ def open_gauge(uncertainty: bool | str | Calibration, model: Any, loaded: WorldM
     if uncertainty is True:
         name = loaded.name if isinstance(model, WorldModel) else str(model)
         places = [CHECKPOINTS / name, Path(name), Path(name) / "checkpoint"]
-        place = next((place for place in places if (place / CALIBRATION_FILE).is_file()), places[0])
+        place = next((place for place in places if (place / "config.json").is_file()), Path(name))
         uncertainty = str(place / CALIBRATION_FILE)
     calibration = uncertainty if isinstance(uncertainty, Calibration) else Calibration.load(uncertainty)
     return Gauge(loaded, calibration)
