@@ -26,7 +26,7 @@ _LAZY = {
     "load": "worldsim.model",
 }
 
-__all__ = [*_LAZY, "errors"]  # noqa: PLE0604
+__all__ = ["Rollout", "RolloutStore", "WorldModel", "WorldState", "compare", "errors", "load"]
 
 
 def __getattr__(name: str) -> Any:
