@@ -23,7 +23,20 @@ from worldsim.store import RolloutStore
 
 NOISE = re.compile(r"[a-z ]+: \d+/\d+$|pybullet build time")
 """Lines of progress, and what pybullet says when it is loaded."""
-COMMANDS = ["doctor", "demo", "envs", "models", "collect", "inspect", "verify", "train", "compare", "play", "version"]
+COMMANDS = [
+    "doctor",
+    "demo",
+    "envs",
+    "models",
+    "collect",
+    "inspect",
+    "verify",
+    "train",
+    "compare",
+    "play",
+    "preview",
+    "version",
+]
 
 
 @pytest.fixture

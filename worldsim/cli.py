@@ -318,6 +318,9 @@ def play(
     seed: Annotated[int, typer.Option("--seed", help="Env seed of a page's first drive.")] = TEST_SEED,
     device: Device = "auto",
     threads: Annotated[int, typer.Option("--threads", min=1, help="Torch threads.")] = 1,
+    uncertainty: Annotated[
+        str | None, typer.Option("--uncertainty", metavar="FILE", help="Calibration; the checkpoint's own by default.")
+    ] = None,
     json_target: Json = None,
 ) -> None:
     """Drive the imagined world in a browser, beside the true one; Ctrl-C ends it."""
@@ -338,8 +341,32 @@ def play(
         sampler_steps=sampler_steps,
         device=device,
         threads=threads,
+        uncertainty=uncertainty,
         on_ready=announce,
     )
+
+
+@app.command(epilog='Example: worldsim preview "a rainy night" -o night.gif --seconds 6')
+def preview(
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="English or Chinese; empty for no wish.")],
+    out_file: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", help="Its ending says as what: .png, .gif, .html or .glb.")
+    ],
+    env: Annotated[str, typer.Option("--env", metavar="ENV", help="The true world.")] = "worldsim/City-v0",
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="M", help="The imagined world of this model instead.")
+    ] = None,
+    image: Annotated[Path | None, typer.Option("--image", help="A still that the imagined world continues.")] = None,
+    seconds: Annotated[float, typer.Option("--seconds", help="Up to 60.")] = 4.0,
+    seed: Seed = 0,
+    json_target: Json = None,
+) -> None:
+    """See a scene, true or imagined: as a picture, an animation, a page with a player, or a 3-D file."""
+    from worldsim.serve.preview import preview as preview_scene
+
+    path = preview_scene(prompt, out_file, env_id=env, model=model, image=image, seconds=seconds, seed=seed)
+    console(json_target).print(f"preview: {path}", markup=False)
+    write_json(json_target, {"file": str(path), "source": "truth" if model is None else "imagined"})
 
 
 @app.command(epilog="Example: worldsim version")
