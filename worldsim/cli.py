@@ -186,14 +186,16 @@ def inspect(
 ) -> int:
     """Show what a store holds and check its balances; exit 1 if one fails."""
     from worldsim.store import RolloutStore
-    from worldsim.store.inspect import card_text, contact_sheet
+    from worldsim.store.inspect import card_text, contact_sheet, histograms, histograms_text
 
     held, out = RolloutStore.open(store), console(json_target)
     card = held.card
+    shapes = histograms(held)
     out.print(card_text(card), markup=False)
+    out.print(histograms_text(shapes), markup=False)
     if sheet is not None:
         out.print(f"frames: {contact_sheet(held, sheet)}", markup=False)
-    write_json(json_target, card)
+    write_json(json_target, {**card, "histograms": shapes})
     return 0 if all(check["ok"] for check in card.get("checks", ())) else 1
 
 

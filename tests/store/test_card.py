@@ -8,7 +8,7 @@ from PIL import Image
 from rollouts import make_rollout
 
 from worldsim.errors import StoreError
-from worldsim.store import RolloutStore, card_text, contact_sheet
+from worldsim.store import RolloutStore, card_text, contact_sheet, histograms, histograms_text
 
 
 def make_store(path, rollouts):
@@ -92,3 +92,17 @@ def test_a_contact_sheet_shows_first_and_last_frames(tmp_path):
     np.testing.assert_array_equal(sheet[64:, -32:], make_rollout(2, 20).obs[20])
     with pytest.raises(StoreError, match="holds no episodes"):
         contact_sheet(RolloutStore.create(tmp_path / "empty"), tmp_path / "none.png")
+
+
+def test_histograms_cover_lengths_rewards_and_actions_and_name_the_captions(tmp_path):
+    store = make_store(tmp_path / "s", [make_rollout(seed, num_steps=10 + seed) for seed in range(4)])
+    found = histograms(store)
+    assert list(found) == ["length", "return", "reward", "steer", "captions"]
+    assert sum(found["length"]["counts"]) == 4 and found["length"]["edges"][0] == 10
+    for name in ("reward", "steer"):
+        assert sum(found[name]["counts"]) == store.lengths.sum()
+    assert found["reward"]["edges"][-1] == max(store.rewards(i).max() for i in range(4))
+    assert found["captions"] == {"a street": 4, "a street in rain": 4}
+    lines = histograms_text(found).splitlines()
+    assert lines[0].startswith("length") and lines[-1].endswith("times  a street in rain")
+    assert histograms(RolloutStore.create(tmp_path / "empty")) == {}

@@ -3,7 +3,7 @@
 from worldsim.store.format import EpisodeInfo, Fault
 from worldsim.store.formats import FORMATS, export_store, import_into
 from worldsim.store.ingest import ingest, merge
-from worldsim.store.inspect import card_text, contact_sheet
+from worldsim.store.inspect import card_text, contact_sheet, histograms, histograms_text
 from worldsim.store.repair import Repair, repair
 from worldsim.store.store import RolloutStore
 from worldsim.store.verify import verify
@@ -23,6 +23,8 @@ __all__ = [
     "contact_sheet",
     "eventful",
     "export_store",
+    "histograms",
+    "histograms_text",
     "import_into",
     "ingest",
     "merge",
