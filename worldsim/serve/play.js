@@ -16,7 +16,7 @@
   let inputNumber = 0;
   let lastSent = "";
   let divergences = [];
-  const inputTimes = new Map(); // input number -> when it was sent
+  let presses = []; // keys that went down or up, until a frame knows of them: when, and the input that says so
   const frameTimes = [];
   // Figures for whoever measures the page.
   const measured = (window.worldsimPlayer = { frames: 0, lost: 0, reordered: 0, latencies: [], now: null });
@@ -68,7 +68,7 @@
     choices = controls.choices.map(() => 0);
     inputNumber = 0;
     lastSent = "";
-    inputTimes.clear();
+    presses = [];
     measured.frame = 0;
     for (const canvas of canvases) [canvas.width, canvas.height] = [notice.width, notice.height];
     status("");
@@ -136,11 +136,11 @@
     if (header.frame <= measured.frame) measured.reordered += 1;
     if (header.frame > measured.frame + 1) measured.lost += header.frame - measured.frame - 1;
     measured.frame = header.frame;
-    if (inputTimes.has(header.input)) {
-      measured.latencies.push(time - inputTimes.get(header.input));
+    if (header.policy) presses = [];
+    while (presses.length && presses[0].input !== null && presses[0].input <= header.input) {
+      measured.latencies.push(time - presses.shift().at);
       if (measured.latencies.length > 1000) measured.latencies.shift();
     }
-    for (const number of inputTimes.keys()) if (number <= header.input) inputTimes.delete(number);
     frameTimes.push(time);
     while (frameTimes.length > 2 && frameTimes[0] < time - 2000) frameTimes.shift();
   }
@@ -303,10 +303,13 @@
     });
     const body = { axes: axes.map((value) => Math.round(1000 * value) / 1000), choices };
     const text = JSON.stringify(body);
-    if (text === lastSent) return;
+    if (text === lastSent) {
+      presses = presses.filter((press) => press.input !== null); // they changed nothing
+      return;
+    }
     lastSent = text;
     inputNumber += 1;
-    inputTimes.set(inputNumber, performance.now());
+    for (const press of presses) press.input ??= inputNumber;
     say({ do: "act", ...body, input: inputNumber });
   }
 
@@ -332,6 +335,7 @@
     const does = isControl ? null : orders[event.key.toLowerCase()];
     if (isControl || does) event.preventDefault();
     held.add(event.code);
+    if (isControl && !event.repeat) presses.push({ at: performance.now(), input: null });
     if (does && !event.repeat) does();
     if (!isControl && /^[0-9]$/.test(event.key) && Number(event.key) < (controls.choices[0] || 0)) choices[0] = Number(event.key);
   });
