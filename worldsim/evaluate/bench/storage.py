@@ -193,7 +193,9 @@ def _hdf5(store: RolloutStore, place: Path, budget: StorageBudget) -> _System:
     export_store(store, place / "rollouts.hdf5", to="hdf5")
     import h5py
 
-    data: Any = h5py.File(place / "rollouts.hdf5", "r")["data"]
+    # HDF5 keeps 1 MB per dataset unpacked, all of a short episode; here it keeps what one window touches.
+    cache = (budget.length // 8 + 2) * 8 * store.height * store.width * 3
+    data: Any = h5py.File(place / "rollouts.hdf5", "r", rdcc_nbytes=cache)["data"]
     frames = [data[f"demo_{i}/frames"] for i in range(len(store))]
     return _System(
         "hdf5", "gzip", lambda episode, t: frames[episode][t : t + budget.length + 1], _size(place / "rollouts.hdf5")
