@@ -33,8 +33,6 @@ class ModelConfig:
     """Typical size of the change between two frames, in units where a frame spans [-1, 1]."""
     sampler_steps: int = 1
     """Default number of denoiser calls per frame."""
-    sharpen: float = 0.0
-    """How much of its medium detail a step adds to the frame, against the blur of repeated warping."""
 
 
 def tiny() -> ModelConfig:
@@ -44,7 +42,7 @@ def tiny() -> ModelConfig:
 
 def small() -> ModelConfig:
     """Return the default for 64-pixel worlds on a CPU: under 6 M parameters."""
-    return ModelConfig(sharpen=0.12)
+    return ModelConfig()
 
 
 def base() -> ModelConfig:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 
 from worldsim.model.denoiser import Denoised, Denoiser
 
-__all__ = ["sample_frame", "schedule", "sharpen", "smooth"]
+__all__ = ["sample_frame", "schedule"]
 
 _SHIFT = 3.0
 
@@ -52,19 +51,3 @@ def sample_frame(
             z = z + (levels[k + 1] - level) / (1 - level) * (out.frame.clamp(-1, 1) - z)
     assert out is not None
     return out
-
-
-def smooth(frames: torch.Tensor) -> torch.Tensor:
-    """Return (N, C, H, W) frames under the kernel [1, 2, 1] / 4 across and down, the edge repeated."""
-    padded = F.pad(frames, (1, 1, 1, 1), mode="replicate")
-    across = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
-    return (across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]) / 16
-
-
-def sharpen(frames: torch.Tensor, amount: float) -> torch.Tensor:
-    """Return (N, 3, H, W) frames with ``amount`` times the medium detail of their brightness added.
-
-    Single pixels and colours are left alone, so that neither hatching nor a cast grows from step to step.
-    """
-    light = smooth(frames.mean(dim=1, keepdim=True))
-    return frames + amount * (light - smooth(smooth(light)))

@@ -19,7 +19,7 @@ from worldsim.errors import ActionError, CheckpointError, EnvError
 from worldsim.model.denoiser import MAX_AGE, Denoiser
 from worldsim.model.noise import keyed_noise
 from worldsim.model.presets import ModelConfig
-from worldsim.model.sampler import sample_frame, sharpen
+from worldsim.model.sampler import sample_frame
 from worldsim.model.spec import ModelSpec, encode_actions
 from worldsim.model.text import TextEncoder, Vocabulary
 from worldsim.rollout import Caption
@@ -293,8 +293,7 @@ class WorldModel:
                 text=state.text[:, None],
                 cache=state.cache,
             )
-        frame = out.frame[:, 0]  # (N, 3, H, W)
-        frames = to_pixels(sharpen(frame, self.config.sharpen) if self.config.sharpen else frame)  # (N, H, W, 3)
+        frames = to_pixels(out.frame[:, 0])  # (N, H, W, 3)
         new_state = replace(
             state,
             cache=out.cache.to(torch.bfloat16),

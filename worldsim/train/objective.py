@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 
 from worldsim.model.denoiser import Denoised
-from worldsim.model.sampler import smooth
 from worldsim.model.world_model import Networks, from_pixels
 from worldsim.train.data import Batch
 
@@ -114,10 +113,17 @@ def local_contrast(frames: torch.Tensor) -> list[torch.Tensor]:
     """
     bands = []
     for side in _BAND_SQUARES:
-        band = frames - smooth(frames)
+        band = frames - _smooth(frames)
         bands.append((F.avg_pool2d(band.square(), side, ceil_mode=True) + 1e-5).sqrt())
         frames = F.avg_pool2d(frames, 2)
     return bands
+
+
+def _smooth(frames: torch.Tensor) -> torch.Tensor:
+    """Return frames under the kernel [1, 2, 1] / 4 across and down, the edge repeated."""
+    padded = F.pad(frames, (1, 1, 1, 1), mode="replicate")
+    across = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
+    return (across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]) / 16
 
 
 def _gradient_energy(frames: torch.Tensor) -> torch.Tensor:
