@@ -83,9 +83,10 @@ def test_a_second_call_adds_only_what_is_missing(tmp_path):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_commits_what_is_finished_and_the_same_call_goes_on(tmp_path, workers):
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import signal, sys; sys.path.insert(0, sys.argv[1])\n"
         "from worldsim.collect import collect\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job starts deaf to Ctrl-C
         f"    collect({SQUARE!r}, 4000, sys.argv[2], workers={workers},"
         " progress=lambda p: print(p.episodes, flush=True))"
     )

@@ -55,7 +55,7 @@ def test_one_clip_has_no_shuffle_ratio():
 
 
 def test_the_mean_of_eight_noise_samples_has_an_eighth_of_their_error():
-    figures = run(RollingModel(noise=10)).json
+    figures = run(RollingModel(noise=10), sampler_steps=2).json
     assert figures["sample_spread"] == pytest.approx([10.0] * 18, rel=0.15)
     loss = (1 - np.array(figures["skill"])) / (1 - np.array(figures["skill_mean8"]))
     assert loss == pytest.approx(np.full(18, 8.0), rel=0.25)
@@ -64,7 +64,7 @@ def test_the_mean_of_eight_noise_samples_has_an_eighth_of_their_error():
 
 def test_no_two_streams_share_their_noise():
     model = RollingModel()
-    run(model)
+    run(model, sampler_steps=2)
     seeds = np.concatenate([seeds for _, _, _, seeds in model.seen[:1]])
     assert len(set(seeds)) == len(seeds) == 4 * 8
 

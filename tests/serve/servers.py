@@ -19,7 +19,9 @@ class Server:
     def __init__(self, checkpoint, folder, *options, port=0):
         self.ready = folder / "ready.json"
         self.ready.unlink(missing_ok=True)
-        code = "from worldsim.cli import main; main()"
+        # A shell makes its background jobs, and all that they start, deaf to Ctrl-C.
+        hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        code = f"{hear}; from worldsim.cli import main; main()"
         arguments = ["play", "--model", str(checkpoint), "--no-browser", "--port", str(port), "--json", str(self.ready)]
         self.log = (folder / "log").open("ab+")
         self.process = subprocess.Popen(

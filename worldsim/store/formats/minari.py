@@ -7,6 +7,7 @@ is the dataset's directory: ``MinariDataset(path / "data")`` opens it, and so do
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,7 +116,7 @@ def _action_space(store: RolloutStore) -> tuple[gym.Space, bool]:
 def _env_spec(store: RolloutStore) -> Any:
     info = store.info(0)
     try:
-        spec = gym.spec(info.env_id)
+        spec = copy.deepcopy(gym.spec(info.env_id))  # the registry holds the original
     except gym.error.Error:
         return None
     spec.kwargs = {**spec.kwargs, **info.spec}
