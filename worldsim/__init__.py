@@ -7,7 +7,7 @@ so that torch, zarr and pybullet are not loaded before they are needed.
 from __future__ import annotations
 
 from importlib import import_module, metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worldsim import errors
 from worldsim._register import register_envs
@@ -16,6 +16,12 @@ try:
     __version__ = metadata.version("worldsim-sdk")
 except metadata.PackageNotFoundError:  # running from a source tree that was not installed
     __version__ = "0.0.0"
+
+if TYPE_CHECKING:
+    from worldsim.evaluate import compare
+    from worldsim.model import WorldModel, WorldState, load
+    from worldsim.rollout import Rollout
+    from worldsim.store import RolloutStore
 
 _LAZY = {
     "Rollout": "worldsim.rollout",
