@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from tiny_models import make_spec, write_checkpoint
 
+from worldsim._register import DREAMS
 from worldsim.errors import ActionError, EnvError
 from worldsim.model import bundled
 from worldsim.sim import WorldModelEnv, WorldModelVectorEnv
@@ -27,12 +28,9 @@ def test_discrete_actions_and_early_ends_pass(tmp_path):
     check_world_model_vector_env(WorldModelVectorEnv(2, path, horizon=3), num_steps=5)
 
 
-@pytest.mark.parametrize("env_id", [i for i in gym.registry if i.startswith("worldsim/") and i.endswith("Dream-v0")])
-def test_every_registered_dream_of_a_bundled_model_passes(env_id):
-    spec = gym.registry[env_id]
-    model = spec.kwargs.get("model")
-    if model not in bundled():
-        pytest.skip(f"{env_id} has no bundled model")
+@pytest.mark.parametrize("env_id", sorted(DREAMS))
+def test_every_dream_of_a_bundled_model_passes(env_id):
+    assert DREAMS[env_id][0] in bundled()
     check_world_model_env(gym.make(env_id), num_steps=4)
     check_world_model_vector_env(gym.make_vec(env_id, num_envs=2), num_steps=3)
 
