@@ -164,6 +164,20 @@ class LabEnv(gym.Env, EzPickle):
         """Contacts that began since reset, with the time of their tick."""
         return tuple(self._running().contacts)
 
+    @property
+    def bodies(self) -> dict[str, dict[str, Any]]:
+        """Shape, half extents in metres, palette colour and mass in kg (0 = fixed) of every named body."""
+        setup = self._running().setup
+        parts = {b.name: (b.shape, b.half, b.paint, b.mass) for b in setup.bodies}
+        if swing := setup.swing:
+            for name, r, paint, mass in zip(swing.names, swing.radii, swing.paints, swing.masses, strict=True):
+                parts[name] = ("ball", (r, r, r), paint, mass)
+        if tray := setup.tray:
+            half = np.max([np.abs(centre) + half for centre, half in np.array(tray.boxes)], axis=0)
+            parts[tray.name] = ("tray", tuple(half.tolist()), tray.paint, 0.0)
+        keys = ("shape", "half", "color", "mass")
+        return {name: dict(zip(keys, part, strict=True)) for name, part in parts.items()}
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:

@@ -1,0 +1,193 @@
+"""How far frames are from true ones, as curves over the horizon: on the whole frame, on what moves, on the objects.
+
+Beside PSNR and SSIM stand two published families, computed by their formulas on our own scenes, so that their values
+compare with each other and with nothing else: the four terms and the Verified score of Physics-IQ (arXiv 2501.09038,
+2606.18943) and the three of PISA (arXiv 2503.09595). There is no FVD and no LPIPS: both are properties of the weights
+of somebody's network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import binary_closing, binary_opening, distance_transform_edt, gaussian_filter
+
+from worldsim.metrics import moving_mask, psnr, squared_error, ssim
+
+__all__ = [
+    "Curves",
+    "object_mask",
+    "physics_iq",
+    "physics_iq_verified",
+    "pisa",
+    "pixel_curves",
+    "region_ssim",
+    "saturated",
+]
+
+_SATURATED = 60
+"""Levels between the largest and the smallest channel of a pixel that belongs to a coloured object."""
+_RUNNING = 0.3  # weight of the newest frame in the background of Physics-IQ
+_CHANGED = 10  # levels
+_REFERENCE = 256  # px: image width at which Physics-IQ's kernels are 5 px
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """Per step of one clip, (T,) each; NaN where a region is empty."""
+
+    psnr: np.ndarray
+    """dB, whole frame; at most 100, which stands for frames that are equal."""
+    psnr_moving: np.ndarray
+    psnr_object: np.ndarray
+    ssim: np.ndarray
+    ssim_moving: np.ndarray
+    ssim_object: np.ndarray
+
+
+def saturated(frames: np.ndarray) -> np.ndarray:
+    """Mark the pixels (..., H, W) that are coloured rather than grey, in worlds where only objects have colour."""
+    channels = frames.astype(np.int16)
+    return np.asarray(channels.max(axis=-1) - channels.min(axis=-1) > _SATURATED)
+
+
+def object_mask(masks: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:
+    """Return the union of the true masks (T, H, W) of some bodies."""
+    return np.any([masks[name] for name in names], axis=0)
+
+
+def pixel_curves(frames: np.ndarray, truth: np.ndarray, last: np.ndarray, objects: np.ndarray) -> Curves:
+    """Score one clip frame by frame.
+
+    Args:
+        frames, truth: (T, H, W, 3) uint8.
+        last: (H, W, 3) last context frame; a pixel moves if the truth has left it.
+        objects: (T, H, W) bool, where the truth shows an object.
+    """
+    moving = moving_mask(truth, last)
+    whole = np.ones(objects.shape, bool)
+    maps = region_ssim(frames, truth)
+    return Curves(
+        psnr=_psnr(frames, truth, whole),
+        psnr_moving=_psnr(frames, truth, moving),
+        psnr_object=_psnr(frames, truth, objects),
+        ssim=ssim(frames, truth),
+        ssim_moving=_mean(maps, moving),
+        ssim_object=_mean(maps, objects),
+    )
+
+
+def region_ssim(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return structural similarity per pixel, mean of the channels, (T, H, W), by the constants of `worldsim.metrics`.
+
+    The window is 11 x 11 px with sigma 1.5; a region's value is the mean of the map over it.
+    """
+    x, y = frames.astype(np.float32), truth.astype(np.float32)
+
+    def blur(image: np.ndarray) -> np.ndarray:
+        return gaussian_filter(image, 1.5, radius=5, axes=(-3, -2))
+
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mean_x, mean_y = blur(x), blur(y)
+    var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
+    both = blur(x * y) - mean_x * mean_y
+    similarity = ((2 * mean_x * mean_y + c1) * (2 * both + c2)) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    return similarity.mean(axis=-1)
+
+
+def _psnr(frames: np.ndarray, truth: np.ndarray, region: np.ndarray) -> np.ndarray:
+    size = 3.0 * region.sum(axis=(-2, -1))  # (T,) values
+    error = np.divide(squared_error(frames, truth, region), size, out=np.full(len(size), np.nan), where=size > 0)
+    return np.minimum(psnr(error), 100.0)
+
+
+def _mean(maps: np.ndarray, region: np.ndarray) -> np.ndarray:
+    size = region.sum(axis=(-2, -1)).astype(np.float64)
+    return np.divide((maps * region).sum(axis=(-2, -1)), size, out=np.full(len(size), np.nan), where=size > 0)
+
+
+# ---- Physics-IQ
+
+
+def motion_masks(frames: np.ndarray) -> np.ndarray:
+    """Return where the frames (T, H, W, 3) move, (T, H, W) bool: away from a running mean of the past; none at frame 0.
+
+    Its kernels are 5 px at a width of 256 px; they scale with the width, since 5 px at 64 px would erase an object.
+    """
+    grey = frames.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    size = max(1, round(5 * frames.shape[2] / _REFERENCE))
+    if size > 1:
+        grey = gaussian_filter(grey, 0.3 * ((size - 1) * 0.5 - 1) + 0.8, radius=size // 2, axes=(-2, -1))
+    kernel = np.ones((size, size), bool)
+    background = grey[0].copy()
+    masks = np.zeros(grey.shape, bool)
+    for t in range(1, len(grey)):
+        background += _RUNNING * (grey[t] - background)
+        mask = np.abs(grey[t] - background) > _CHANGED
+        masks[t] = binary_closing(binary_opening(mask, kernel), kernel) if size > 1 else mask
+    return masks
+
+
+def physics_iq(frames: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Return the four terms of Physics-IQ between two clips (T, H, W, 3): where, where and when, how much, and how.
+
+    ``spatial_iou``, ``spatiotemporal_iou``, ``weighted_spatial_iou`` in [0, 1], 1 if neither moves; ``mse`` of frames
+    in [0, 1]. Physics-IQ scales 4K frames to a quarter first; frames of a world model are used as they are.
+    """
+    a, b = motion_masks(frames), motion_masks(truth)
+    mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
+    most = np.maximum(mean_a, mean_b).sum()
+    return {
+        "spatial_iou": _iou(a.any(axis=0), b.any(axis=0)),
+        "spatiotemporal_iou": float(np.mean([_iou(x, y) for x, y in zip(a, b, strict=True)])),
+        "weighted_spatial_iou": float(np.minimum(mean_a, mean_b).sum() / most) if most else 1.0,
+        "mse": float(((frames.astype(np.float32) - truth.astype(np.float32)) ** 2).mean() / 255**2),
+    }
+
+
+def physics_iq_verified(terms: Mapping[str, float], variance: Mapping[str, float]) -> float:
+    """Return the Verified score of one clip, 0 to 100: each term over that of a second take of the truth, clipped.
+
+    Args:
+        terms: `physics_iq` of a prediction and the truth.
+        variance: `physics_iq` of a second take, re-simulated from a perturbed start, and the truth.
+    """
+    ratios = [_ratio(terms[name], variance[name]) for name in terms if name != "mse"]
+    ratios.append(_ratio(variance["mse"], terms["mse"]))
+    return 100.0 * float(np.mean(ratios))
+
+
+def _ratio(value: float, reference: float) -> float:
+    return float(np.clip(value / reference, 0.0, 1.0)) if reference > 0 else float(value >= 0)
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    union = (a | b).sum()
+    return float((a & b).sum() / union) if union else 1.0
+
+
+# ---- PISA
+
+
+def pisa(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Return PISA's three figures between the masks of one object, (T, H, W) bool: means over frames that show it.
+
+    ``l2``: centroid distance, the mean of both coordinates' absolute differences; ``chamfer``: symmetric chamfer
+    distance of the mask pixels; both over the square root of 2 and the height. ``iou``: of the masks. A frame in which
+    the truth shows the object and the prediction does not counts with the worst value: distances of 1, an IoU of 0.
+    """
+    height = truth.shape[1]
+    shown = truth.any(axis=(1, 2))
+    rows = []
+    for p, t in zip(predicted[shown], truth[shown], strict=True):
+        if not p.any():
+            rows.append((1.0, 1.0, 0.0))
+            continue
+        centre_p, centre_t = np.argwhere(p).mean(axis=0), np.argwhere(t).mean(axis=0)
+        l2 = float(np.abs(centre_p - centre_t).mean())
+        chamfer = float(distance_transform_edt(~t)[p].mean() + distance_transform_edt(~p)[t].mean())
+        rows.append((l2 / (2**0.5 * height), chamfer / (2**0.5 * height), _iou(p, t)))
+    values = np.array(rows).reshape(-1, 3).mean(axis=0) if rows else np.full(3, np.nan)
+    return dict(zip(("l2", "chamfer", "iou"), values.tolist(), strict=True))
