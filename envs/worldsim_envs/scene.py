@@ -16,10 +16,17 @@ import pybullet
 from PIL import Image
 
 from worldsim_envs.mesh import Mesh
+from worldsim_envs.rig import FAR, NEAR, Camera, intrinsics
 
-__all__ = ["Box", "Camera", "Dynamics", "Link", "Scene", "Solid", "Surface", "View"]
+__all__ = ["FAR", "NEAR", "Box", "Camera", "Dynamics", "Link", "Scene", "Solid", "Surface", "View", "frame_intrinsics"]
 
-NEAR, FAR = 0.1, 160.0  # m
+_RASTER = np.array([[0, 0, 0.5], [0, 0, -0.5], [0, 0, 0]])
+"""TinyRenderer samples a pixel at its lower left corner, not in its middle: frames lie half a pixel right and up."""
+_MOST_RAYS = 8192
+_FIXED_FILTER = (2, -3)
+"""Bullet's own group and mask of a body without mass."""
+_STEEP = 1e-3
+"""Cosine of the pitch below which the world's up no longer says where the image's top is."""
 
 
 class _Pool:
@@ -52,23 +59,6 @@ class Box(NamedTuple):
     half: tuple[float, float, float]
 
 
-class Camera(NamedTuple):
-    """Where a camera stands: position in metres, yaw and pitch in radians (pitch < 0 looks down)."""
-
-    position: tuple[float, float, float]
-    yaw: float
-    pitch: float
-
-    def c2w(self) -> np.ndarray:
-        """Return the (4, 4) pose with OpenCV axes: x right, y down, z forward."""
-        cy, sy, cp, sp = np.cos(self.yaw), np.sin(self.yaw), np.cos(self.pitch), np.sin(self.pitch)
-        right, forward = (sy, -cy, 0.0), (cy * cp, sy * cp, sp)
-        down = np.cross(forward, right)
-        pose = np.eye(4)
-        pose[:3, 0], pose[:3, 1], pose[:3, 2], pose[:3, 3] = right, down, forward, self.position
-        return pose
-
-
 class View(NamedTuple):
     """What a camera saw."""
 
@@ -80,28 +70,44 @@ class View(NamedTuple):
     """(H, W) int32, the body's id; -1 where nothing was hit."""
 
 
+def frame_intrinsics(fov: float, height: int, width: int) -> np.ndarray:
+    """Return K, (3, 3), of the frames that `Scene.render` returns for a vertical field of view in degrees."""
+    return intrinsics(fov, height, width) + _RASTER
+
+
 class Scene:
     """One pybullet client with a texture atlas.
 
     Args:
         atlas: (S, S, 3) uint8 texture that all meshes share.
         height, width: Frame size in pixels.
-        fov: Vertical field of view in degrees.
+        fov: Vertical field of view in degrees, of cameras that name none.
+        labels: (S, S) uint8, the class of each texel of the atlas, for `labels`; a twin of what is seen is kept then.
     """
 
-    def __init__(self, atlas: np.ndarray, height: int, width: int, fov: float) -> None:
-        self.height, self.width = height, width
+    def __init__(
+        self, atlas: np.ndarray, height: int, width: int, fov: float, labels: np.ndarray | None = None
+    ) -> None:
+        self.height, self.width, self.fov = height, width, fov
         self._client = pybullet.connect(pybullet.DIRECT)
-        self._projection = pybullet.computeProjectionMatrixFOV(fov, width / height, NEAR, FAR)
-        focal = height / 2 / np.tan(np.radians(fov) / 2)  # px
-        self.intrinsics = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+        self._projections: dict[float, tuple[float, ...]] = {}
+        self._twin = None if labels is None else Scene(np.stack([labels] * 3, axis=-1), height, width, fov)
+        self._twins: dict[int, int] = {}
         handle, self._atlas_path = tempfile.mkstemp(suffix=".png")
         os.close(handle)
         Image.fromarray(atlas).save(self._atlas_path)
         self.clear()
 
+    @property
+    def intrinsics(self) -> np.ndarray:
+        """K, (3, 3), of frames of cameras that name no field of view."""
+        return frame_intrinsics(self.fov, self.height, self.width)
+
     def clear(self) -> None:
         """Remove every body."""
+        if self._twin:
+            self._twin.clear()
+            self._twins.clear()
         pybullet.resetSimulation(physicsClientId=self._client)
         self._texture = pybullet.loadTexture(self._atlas_path, physicsClientId=self._client)
 
@@ -120,6 +126,8 @@ class Scene:
         body = pybullet.createMultiBody(0, collision, visual, physicsClientId=self._client)
         if mesh is not None:
             pybullet.changeVisualShape(body, -1, textureUniqueId=self._texture, physicsClientId=self._client)
+            if self._twin:
+                self._twins[body] = self._twin.add(mesh)
         return body
 
     def _shape(self, mesh: Mesh) -> int:
@@ -142,10 +150,14 @@ class Scene:
 
     def remove(self, body: int) -> None:
         """Remove a body."""
+        if self._twin and body in self._twins:
+            self._twin.remove(self._twins.pop(body))
         pybullet.removeBody(body, physicsClientId=self._client)
 
     def place(self, body: int, x: float, y: float, z: float, yaw: float) -> None:
         """Move a body to a pose on the ground."""
+        if self._twin and body in self._twins:
+            self._twin.place(self._twins[body], x, y, z, yaw)
         turn = (0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2)))
         pybullet.resetBasePositionAndOrientation(body, (x, y, z), turn, physicsClientId=self._client)
 
@@ -164,12 +176,13 @@ class Scene:
         cp = np.cos(camera.pitch)
         x, y, z = camera.position
         ahead = (x + np.cos(camera.yaw) * cp, y + np.sin(camera.yaw) * cp, z + np.sin(camera.pitch))
-        view = pybullet.computeViewMatrix(camera.position, ahead, (0, 0, 1), physicsClientId=self._client)
+        up = -camera.c2w()[:3, 1] if camera.roll or cp < _STEEP else (0, 0, 1)
+        view = pybullet.computeViewMatrix(camera.position, ahead, up, physicsClientId=self._client)
         _, _, rgba, depth, body = pybullet.getCameraImage(
             self.width,
             self.height,
             view,
-            self._projection,
+            self._projection(self.fov if camera.fov is None else camera.fov),
             lightDirection=sun,
             lightColor=(1, 1, 1),
             lightDistance=1000,
@@ -184,8 +197,44 @@ class Scene:
         metres = NEAR * FAR / (FAR - (FAR - NEAR) * depth.astype(np.float32))
         return View(rgba[..., :3], metres, body)
 
+    def labels(self, camera: Camera) -> np.ndarray:
+        """Return the class of what each pixel shows, (H, W) uint8, without light; 0 where nothing was hit."""
+        if self._twin is None:
+            raise ValueError("this scene was made without labels")
+        view = self._twin.render(camera, (0, 0, 1), 1.0, 0.0)
+        return np.where(view.body < 0, np.uint8(0), view.rgb[..., 0])
+
+    def ranges(
+        self, origin: Sequence[float], directions: np.ndarray, reach: float, ignore: Sequence[int] = ()
+    ) -> np.ndarray:
+        """Return how far rays go from a point until they meet a solid, (N,) float32 metres; ``reach`` if they do not.
+
+        Args:
+            origin: Metres.
+            directions: (N, 3) unit vectors.
+            reach: Metres, the most that is looked for.
+            ignore: Bodies without mass that rays pass through.
+        """
+        for body in ignore:
+            pybullet.setCollisionFilterGroupMask(body, -1, 0, 0, physicsClientId=self._client)
+        ends = (np.asarray(origin) + reach * directions).tolist()
+        hits: list[tuple] = []
+        for first in range(0, len(ends), _MOST_RAYS):
+            some = ends[first : first + _MOST_RAYS]
+            hits += pybullet.rayTestBatch([list(origin)] * len(some), some, physicsClientId=self._client)
+        for body in ignore:
+            pybullet.setCollisionFilterGroupMask(body, -1, *_FIXED_FILTER, physicsClientId=self._client)
+        return np.array([hit[2] * reach for hit in hits], np.float32)
+
+    def _projection(self, fov: float) -> tuple[float, ...]:
+        if fov not in self._projections:
+            self._projections[fov] = pybullet.computeProjectionMatrixFOV(fov, self.width / self.height, NEAR, FAR)
+        return self._projections[fov]
+
     def close(self) -> None:
         """Free the client; calling it again does nothing."""
+        if self._twin:
+            self._twin.close()
         if self._client >= 0:
             pybullet.disconnect(self._client)
             os.unlink(self._atlas_path)
