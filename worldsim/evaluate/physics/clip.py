@@ -25,10 +25,10 @@ NOTHING = 255
 """Value of a mask where no named body is seen."""
 NEUTRAL = 0.25
 """Colours of the palette less saturated than this belong to surroundings, not to objects."""
-UPRIGHT = frozenset(
-    "free_fall two_drops projectile rolling ramp collision_1d solid_wall occlusion pendulum double_pendulum stack "
-    "dominoes support_removal".split()
-)
+UPRIGHT = frozenset({
+    "free_fall", "two_drops", "projectile", "rolling", "ramp", "collision_1d", "solid_wall", "occlusion", "pendulum",
+    "double_pendulum", "stack", "dominoes", "support_removal",
+})  # fmt: skip
 """Scenarios of the bench whose objects move in a vertical plane across the view; elsewhere they keep to the floor."""
 
 
@@ -185,7 +185,7 @@ class Clip:
 
 
 def _saturation(color: Sequence[int]) -> float:
-    return (max(color) - min(color)) / max(max(color), 1)
+    return (max(color) - min(color)) / max(*color, 1)
 
 
 # ---- recording

@@ -1,7 +1,7 @@
 """From pixels to metres and back: the only place where a pixel becomes a place in the world.
 
-Image coordinates (u, v) are continuous: the pixel in column j and row i covers [j, j + 1) x [i, i + 1), its middle is at
-(j + 0.5, i + 0.5), and ``K`` speaks of these coordinates. Poses ``c2w`` have OpenCV axes: x right, y down, z forward.
+Image coordinates (u, v) are continuous: the pixel in column j and row i covers [j, j + 1) x [i, i + 1), its middle is
+at (j + 0.5, i + 0.5), and ``K`` speaks of these coordinates. Poses ``c2w`` have OpenCV axes: x right, y down, z forward.
 One camera does not tell depth, so a place is where a pixel's ray meets the plane in which its body moves.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["ball_to_world", "ball_to_pixel", "depth_of", "outline_radius", "pixel_middles", "project", "to_world"]
+__all__ = ["ball_to_pixel", "ball_to_world", "depth_of", "outline_radius", "pixel_middles", "project", "to_world"]
 
 
 def pixel_middles(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
