@@ -61,7 +61,7 @@ class Camera(NamedTuple):
         right, forward = c2w[:3, 0], c2w[:3, 2]
         flat = hypot(forward[0], forward[1])
         yaw = atan2(forward[1], forward[0]) if flat > _VERTICAL else atan2(right[0], -right[1])
-        upright = cls(_vector(c2w[:3, 3]), yaw, atan2(forward[2], flat), 0.0, fov)
+        upright = cls(_vector(c2w[:3, 3].tolist()), yaw, atan2(forward[2], flat), 0.0, fov)
         level = upright.c2w()
         return upright._replace(roll=atan2(right @ level[:3, 1], right @ level[:3, 0]))
 
