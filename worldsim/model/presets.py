@@ -21,7 +21,7 @@ class ModelConfig:
     num_heads: int = 4
     mlp_dim: int = 864
     """Hidden width of a block's feed-forward layer."""
-    num_context: int = 8
+    num_context: int = 16
     """Frames the model starts from, and the temporal window of its attention."""
     pixel_dim: int = 14
     """Channels per pixel that the tokens hand to the painting convolutions."""

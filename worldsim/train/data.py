@@ -6,7 +6,7 @@ A run resumes where it stopped.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from worldsim.model import ModelSpec, Start, encode_actions
 from worldsim.rollout import Caption
 from worldsim.store import RolloutStore
 
-__all__ = ["Batch", "Dataset", "bytes_needed"]
+__all__ = ["Batch", "Dataset", "bytes_needed", "mirrored"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +106,11 @@ class Dataset:
             )
         return np.concatenate(rows)
 
+    def ends(self, rows: np.ndarray, length: int) -> np.ndarray:
+        """Return (M,) which windows of ``length`` steps hold a terminated step."""
+        ended = np.concatenate([[0], np.cumsum(self.terminated.numpy())])
+        return ended[rows + length] > ended[rows]
+
     def take(self, rows: np.ndarray, length: int) -> Batch:
         """Return the windows of ``length`` steps that begin at some rows."""
         steps = torch.from_numpy(rows)[:, None] + torch.arange(length + 1)  # (B, T + 1)
@@ -142,3 +147,19 @@ class Dataset:
                 Start(frames=frames, actions=self.raw_actions[i][t : t + context - 1], caption=Caption(0, en, zh))
             )
         return result
+
+
+def mirrored(batch: Batch, which: np.ndarray, signs: Sequence[int]) -> Batch:
+    """Return a batch with some windows seen in a mirror, left to right.
+
+    Args:
+        batch: B windows.
+        which: (B,) bool.
+        signs: Numbers of the action that change their sign.
+    """
+    turned = torch.from_numpy(which)
+    action = batch.action.clone()
+    action[..., list(signs)] *= torch.where(turned, -1.0, 1.0)[:, None, None]
+    return replace(
+        batch, frames=torch.where(turned[:, None, None, None, None], batch.frames.flip(3), batch.frames), action=action
+    )

@@ -29,7 +29,8 @@ from worldsim.model import PRESETS, ModelSpec, Networks, Vocabulary, WorldModel,
 from worldsim.rollout import control_dt_of
 from worldsim.store import RolloutStore
 from worldsim.train.critic import Critic
-from worldsim.train.data import Dataset, bytes_needed
+from worldsim.train.data import Dataset, bytes_needed, mirrored
+from worldsim.train.inherit import inherit
 from worldsim.train.objective import Inputs, Losses, losses, make_inputs
 from worldsim.train.rollout_context import with_own_frames
 from worldsim.train.validate import Validation, validate
@@ -50,9 +51,9 @@ class TrainConfig:
     minutes: float | None = None
     """Minutes of training, without loading, compiling and validating."""
     steps: int | None = None
-    batch: int = 6
+    batch: int = 4
     """Windows per step."""
-    length: int = 16
+    length: int = 24
     """Steps per window."""
     learning_rate: float = 1e-3
     final_rate: float = 0.03
@@ -62,6 +63,12 @@ class TrainConfig:
     clip: float = 1.0
     """Largest norm of the gradient."""
     ema: float = 0.999
+    ends_share: float = 0.1
+    """Share of the windows that hold an end of an episode by the world itself, which are rare otherwise."""
+    mirror: tuple[int, ...] = ()
+    """Action numbers whose sign turns when a picture is mirrored left to right; with any, half of the windows are."""
+    padded_share: float = 0.25
+    """Share of the steps whose windows begin with padding, so that a model can start from few frames or one."""
     own_frames_from: float = 0.15
     """Share of the budget after which windows with the model's own frames as context are mixed in."""
     own_frames_share: float = 0.75
@@ -103,7 +110,7 @@ def train(
         minutes, steps: Budget; one of them.
         resume: Continue the run in ``run``.
         val: Store with held-out rollouts; a fiftieth of the episodes is held out if None.
-        init: Checkpoint to start from instead of random weights.
+        init: Checkpoint to start from instead of random weights; see `inherit`.
         seed: Of weights, windows and noise.
         threads: CPU threads; torch's default if None.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -176,22 +183,17 @@ class _Trainer:
         else:
             self.held_out = Dataset(store, self.spec, episodes=sorted(episodes[:held_out].tolist()))
         self.rows = self.data.windows(settings.length)
+        self.end_rows = self.rows[self.data.ends(self.rows, settings.length)]
 
         texts = [text for caption in self.data.captions for text in caption]
         vocabulary = Vocabulary(tokens) if tokens is not None else Vocabulary.from_texts(texts)
         torch.manual_seed(settings.seed)
         self.parent = None
+        self.networks = Networks(self.config, self.spec, vocabulary)
         if init is not None:
             parent = load(init)
-            if (parent.config, parent.spec.action_dim) != (self.config, self.spec.action_dim):
-                raise CheckpointError(
-                    f"{init} has another architecture or action space than preset {preset!r} on this store"
-                )
-            self.networks = Networks(parent.config, self.spec, parent.networks.text.vocabulary)
-            self.networks.load_state_dict({k: v.float() for k, v in parent.networks.state_dict().items()})
+            inherit(self.networks, self.config, parent)
             self.parent = parent.sha
-        else:
-            self.networks = Networks(self.config, self.spec, vocabulary)
         self.networks.to(device)
         self.ema = copy.deepcopy(self.networks).requires_grad_(False)
         text = self.networks.text
@@ -221,6 +223,7 @@ class _Trainer:
         self.contrast_weight = state["contrast_weight"]
         self.critic.load_state_dict(state["critic"])
         self.critic.optimizer.load_state_dict(state["critic_optimizer"])
+        self.parent = state["parent"]
         self.step, self.elapsed_s, self.history = state["step"], state["elapsed_s"], state["history"]
         self.log(f"resumed at step {self.step}, {self.elapsed_s / 60:.1f} minutes")
 
@@ -275,18 +278,27 @@ class _Trainer:
         settings = self.settings
         rng = np.random.Generator(np.random.Philox(key=[settings.seed, self.step]))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        batch = self.data.take(rng.choice(self.rows, settings.batch), settings.length)
+        rows = rng.choice(self.rows, settings.batch)
+        if len(self.end_rows):
+            rows = np.where(rng.random(len(rows)) < settings.ends_share, rng.choice(self.end_rows, len(rows)), rows)
+        batch = self.data.take(rows, settings.length)
+        if settings.mirror:
+            batch = mirrored(batch, rng.random(len(rows)) < 0.5, settings.mirror)
         language = torch.from_numpy(rng.integers(2, size=settings.batch))
         width = max(table.shape[1] for table in self.tokens)
         tables = torch.stack([torch.nn.functional.pad(t, (0, width - t.shape[1])) for t in self.tokens])
         tokens = tables[language[:, None], batch.caption.clamp_min(0)] * (batch.caption >= 0)[..., None]
-        inputs = make_inputs(batch, tokens, generator)
+        padding = 0
+        if rng.random() < settings.padded_share:
+            padding = int(rng.integers(1, min(self.config.num_context, settings.length)))
+        inputs = make_inputs(batch, tokens, generator, padding=padding)
         inputs = Inputs(**{f.name: getattr(inputs, f.name).to(self.device) for f in fields(Inputs)})
         with torch.autocast(self.device.type, torch.bfloat16):
             late = self.progress >= settings.own_frames_from
             if late and rng.random() < settings.own_frames_share:
                 text = self.networks.text(inputs.tokens).detach()
                 first = 1 + int((settings.length - 2) * rng.random() ** 2)  # mostly early: long imagined contexts
+                first = min(max(first, padding), settings.length - 2)
                 inputs = with_own_frames(self.networks.denoiser, inputs, text, first, generator)
             weight = torch.tensor(self.contrast_weight if late else 0.0, device=self.device)
             result = loss_of(self.networks, inputs, weight)
@@ -380,6 +392,7 @@ class _Trainer:
             "contrast_weight": self.contrast_weight,
             "history": self.history,
             "vocabulary": list(self.networks.text.vocabulary.tokens),
+            "parent": self.parent,
         }
         temporary = self.path / "state.pt.partial"
         torch.save(state, temporary)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from worldsim.model.denoiser import Denoised
+from worldsim.model.denoiser import MAX_AGE, Denoised
 from worldsim.model.world_model import Networks, from_pixels
 from worldsim.train.data import Batch
 
@@ -68,16 +68,24 @@ class Losses:
     terminate: torch.Tensor
 
 
-def make_inputs(batch: Batch, tokens: torch.Tensor, generator: torch.Generator, *, pure: bool = False) -> Inputs:
+def make_inputs(
+    batch: Batch, tokens: torch.Tensor, generator: torch.Generator, *, padding: int = 0, pure: bool = False
+) -> Inputs:
     """Return the inputs of a batch: noise, noise levels, and true frames as context.
 
     Args:
-        batch: Windows.
+        batch: Windows of T steps.
         tokens: (B, T, words) tokens of the captions.
         generator: Draws the noise.
+        padding: In 0 to T - 1, how many frames are replaced by the first one behind them and marked, as
+            `WorldModel.encode` does with a context that is too short.
         pure: Whether every tau is 0 and no prompt is dropped, as in an evaluation.
     """
     pixels = from_pixels(batch.frames)  # (B, T + 1, 3, H, W)
+    real = torch.ones(batch.reward.shape)
+    if padding:
+        pixels[:, :padding] = pixels[:, padding : padding + 1]
+        real[:, :padding] = 0
     target = pixels[:, 1:]
     before = torch.cat([pixels[:, :1], pixels[:, :-2]], dim=1)
     shape = target.shape[:2]
@@ -91,11 +99,11 @@ def make_inputs(batch: Batch, tokens: torch.Tensor, generator: torch.Generator, 
         noisy=level * target + (1 - level) * noise,
         tau=tau,
         previous=torch.stack([pixels[:, :-1], before], dim=2),
-        action=batch.action,
-        age=torch.zeros(shape, dtype=torch.long),
+        action=batch.action * real[..., None],
+        age=((1 - real) * (MAX_AGE + 1)).long(),
         tokens=tokens * keep,
-        reward=batch.reward,
-        terminated=batch.terminated,
+        reward=batch.reward * real,
+        terminated=batch.terminated * real,
     )
 
 
@@ -152,7 +160,7 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
     own, true = out.frame.flatten(0, 1), inputs.target.flatten(0, 1)  # (B T, 3, H, W)
     pairs = zip(local_contrast(own), local_contrast(true), strict=True)
     contrast = torch.stack([(a - b).abs().mean() for a, b in pairs]).sum()
-    imagined = ((inputs.age > 1) & (inputs.tau == 0)).float().flatten()
+    imagined = ((inputs.age > 1) & (inputs.age <= MAX_AGE) & (inputs.tau == 0)).float().flatten()
     sharpness = (_gradient_energy(own).detach() * imagined).sum() / (_gradient_energy(true) * imagined).sum()
     total = scale * error.mean() + contrast_weight * contrast + _WEIGHT_REWARD * reward + _WEIGHT_TERMINATE * terminate
     return Losses(

@@ -1,0 +1,79 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.model.helpers import box_spec, shaken_model
+from worldsim.errors import CheckpointError
+from worldsim.model import Networks, Vocabulary
+from worldsim.model.denoiser import MAX_AGE
+from worldsim.model.presets import tiny
+from worldsim.train.data import Batch, Dataset, mirrored
+from worldsim.train.inherit import inherit
+from worldsim.train.objective import make_inputs
+
+
+def _batch(windows=3, steps=6):
+    generator = torch.Generator().manual_seed(0)
+    return Batch(
+        frames=torch.randint(0, 256, (windows, steps + 1, 32, 40, 3), dtype=torch.uint8, generator=generator),
+        action=torch.rand((windows, steps, box_spec().action_dim), generator=generator) * 0.8 + 0.1,
+        reward=torch.ones((windows, steps)),
+        terminated=torch.ones((windows, steps)),
+        caption=torch.zeros((windows, steps), dtype=torch.long),
+    )
+
+
+def test_padding_in_training_is_what_encode_does_with_a_short_context():
+    model = shaken_model()
+    batch, window = _batch(steps=tiny().num_context + 1), tiny().num_context
+    tokens = torch.zeros(3, window + 1, 1, dtype=torch.long)
+    inputs = make_inputs(batch, tokens, torch.Generator().manual_seed(0), padding=2, pure=True)
+    assert inputs.age[0].tolist() == [MAX_AGE + 1, MAX_AGE + 1, 0, 0, 0]
+    assert not inputs.action[:, :2].any()
+    assert not inputs.reward[:, :2].any()
+    given = batch.frames[:, 2:window].numpy()  # the model's context without the padding
+    actions = batch.action[:, 2 : window - 1].numpy()  # the space is [-1, 1]: encoded as it is
+    state = model.encode(given, actions, prompts=[None] * 3, seeds=[0] * 3)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        whole = model.networks.denoiser(
+            None,
+            *(value[:, : window - 1] for value in (inputs.tau, inputs.previous, inputs.action, inputs.age)),
+            torch.zeros(3, window - 1, model.config.text_dim),
+        )
+    torch.testing.assert_close(state.cache, whole.cache.to(torch.bfloat16))
+
+
+def test_a_mirrored_window_shows_the_other_side_and_turns_the_named_action_only():
+    batch = _batch()
+    turned = mirrored(batch, np.array([True, False, True]), (1,))
+    assert torch.equal(turned.frames[0, :, :, 0], batch.frames[0, :, :, -1])
+    assert torch.equal(turned.frames[1], batch.frames[1])
+    assert torch.equal(turned.action[0, :, 1], -batch.action[0, :, 1])
+    assert torch.equal(turned.action[0, :, 0], batch.action[0, :, 0])
+    assert torch.equal(turned.action[1], batch.action[1])
+
+
+def test_windows_that_hold_an_end_are_found():
+    data = object.__new__(Dataset)
+    data.terminated = torch.tensor([0, 0, 0, 1, 0, 0, 0, 0, 0.0])
+    assert data.ends(np.array([0, 1, 2, 3, 4]), 3).tolist() == [False, True, True, True, False]
+
+
+def test_a_child_with_new_words_and_a_longer_memory_starts_as_its_parent():
+    parent = shaken_model()
+    parent.networks.float()
+    words = Vocabulary([*parent.networks.text.vocabulary.tokens, "zeppelin", "aardvark"])
+    config = replace(parent.config, num_context=parent.config.num_context + 2)
+    child = Networks(config, parent.spec, words)
+    inherit(child, config, parent)
+    token = parent.networks.text.vocabulary.tokens[0]
+    theirs, own = (n.text(torch.tensor([n.text.vocabulary.encode(token)])) for n in (parent.networks, child))
+    torch.testing.assert_close(own, theirs)
+    short = [name for name in child.state_dict() if name.endswith("distance_bias")]
+    assert short
+    for name in short:
+        assert torch.equal(child.state_dict()[name][:, -1], child.state_dict()[name][:, -3])
+    with pytest.raises(CheckpointError, match="another architecture"):
+        inherit(Networks(replace(config, dim=64), parent.spec, words), replace(config, dim=64), parent)
