@@ -1,7 +1,7 @@
 """From pixels to metres and back: the only place where a pixel becomes a place in the world.
 
 Image coordinates (u, v) are continuous: the pixel in column j and row i covers [j, j + 1) x [i, i + 1), its middle is
-at (j + 0.5, i + 0.5), and ``K`` speaks of these coordinates. Poses ``c2w`` have OpenCV axes: x right, y down, z forward.
+at (j + 0.5, i + 0.5), and ``K`` speaks of these coordinates. Poses ``c2w`` have OpenCV axes: x right, y down, z ahead.
 One camera does not tell depth, so a place is where a pixel's ray meets the plane in which its body moves.
 """
 

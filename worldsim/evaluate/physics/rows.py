@@ -283,9 +283,7 @@ def _duplicated(clip: Clip, rng: np.random.Generator) -> np.ndarray:
 
 
 def _teleported(clip: Clip, rng: np.random.Generator) -> np.ndarray:
-    return _edited(
-        clip, lambda frame, mask: _pasted(frame, mask, _fill(frame, binary_dilation(mask)), clip.width // 4)
-    )
+    return _edited(clip, lambda frame, mask: _pasted(frame, mask, _fill(frame, binary_dilation(mask)), clip.width // 4))
 
 
 def _recoloured(clip: Clip, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,232 @@
+"""Whether a model shows what the text says: single facts and minimal pairs, read from frames by measurement.
+
+A pair of texts differs in one word. With a context (gravity: weak, strong) both branches begin from the same frames, the
+truth is told the same, and each imagined branch must be nearer to its own truth than to the other. Without one (colour,
+direction, mass) the model begins where the text leads it, and facts are measured in what it shows; the truth, asked the
+same way, says how well the facts can be measured at all.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from scipy.ndimage import label
+
+from worldsim.errors import PromptError
+from worldsim.evaluate.physics.candidates import Request
+from worldsim.evaluate.physics.clip import Clip, noise_seed, record_clip
+from worldsim.evaluate.physics.extract import extract
+from worldsim.evaluate.physics.pixels import saturated
+
+__all__ = [
+    "PAIRS",
+    "GravityPair",
+    "Pair",
+    "facts_of",
+    "gravity_requests",
+    "record_gravity_pair",
+    "score_facts",
+    "score_gravity",
+]
+
+GRAVITY_SCENARIOS = ("projectile", "support_removal", "pendulum")
+"""Scenarios in which a change of gravity is seen within a second."""
+_GRAVITY = ("weak gravity", "strong gravity")
+_LEAST_BLOB = 12  # px
+_PUSH = 1.0  # the impulse by which a mass is felt
+_PUSH_STEPS = 4
+_STEPS = 24
+
+
+# ---- gravity, with a context
+
+
+@dataclass(frozen=True, kw_only=True)
+class GravityPair:
+    """One context and its two true futures, under weak and under strong gravity."""
+
+    clip: Clip
+    number: int
+    prompts: tuple[str, str]
+    """The truth's own captions after the change."""
+    frames: tuple[np.ndarray, np.ndarray]
+    """(T, H, W, 3) each."""
+
+    def key(self, which: int) -> str:
+        """Return the key of the request for one of the two."""
+        return f"text.gravity.{self.clip.scenario}.{self.number}.{('weak', 'strong')[which]}"
+
+
+def record_gravity_pair(env: gym.Env, scenario: str, number: int, *, seed: int, num_context: int) -> GravityPair:
+    """Record one context and what follows when weak and when strong gravity is asked for."""
+    variation = {"change": "none", "gravity": 9.81}
+    clip = record_clip(env, scenario, seed, num_context=num_context, horizon=_STEPS, variation=variation, policy="noop")
+    prompts, futures = [], []
+    for text in _GRAVITY:
+        truth: Any = env.unwrapped
+        truth.restore(clip.snapshot)
+        truth.set_prompt(text)
+        frames = []
+        for t, action in enumerate(clip.future_actions):
+            obs, _, _, _, info = truth.step(action)
+            frames.append(obs)
+            if t == 0:
+                prompts.append(info["caption"]["en"])
+        futures.append(np.stack(frames))
+    return GravityPair(clip=clip, number=number, prompts=(prompts[0], prompts[1]), frames=(futures[0], futures[1]))
+
+
+def gravity_requests(pair: GravityPair) -> list[Request]:
+    """Return the two continuations, which differ in their text alone."""
+    clip = pair.clip
+    return [
+        Request(
+            key=pair.key(which),
+            frames=clip.context,
+            past=clip.context_actions,
+            actions=clip.future_actions,
+            prompt=pair.prompts[which],
+            seed=noise_seed(clip, 0),
+        )
+        for which in (0, 1)
+    ]
+
+
+def score_gravity(pairs: Sequence[GravityPair], answers: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Score imagined branches by the height of the first object.
+
+    Returns:
+        ``both_right``: share of pairs whose branches are each nearer to their own truth (chance 0.25); ``right``: share
+        of branches; ``sensitivity``: imagined difference of mean heights over the true one, pooled; ``n``.
+    """
+    both, single, above, below = [], [], 0.0, 0.0
+    for pair in pairs:
+        true = [_heights(pair.clip, frames) for frames in pair.frames]
+        seen = [_heights(pair.clip, answers[pair.key(which)]) for which in (0, 1)]
+        right = [_distance(seen[w], true[w]) < _distance(seen[w], true[1 - w]) for w in (0, 1)]
+        both.append(all(right))
+        single += right
+        size = float(np.nanmean(true[0]) - np.nanmean(true[1]))
+        imagined = float(np.nan_to_num(_mean(seen[0]) - _mean(seen[1])))
+        above, below = above + np.sign(size) * imagined, below + abs(size)
+    return {
+        "n": len(pairs),
+        "both_right": float(np.mean(both)),
+        "right": float(np.mean(single)),
+        "chance": 0.25,
+        "sensitivity": above / below if below else None,
+    }
+
+
+def _heights(clip: Clip, frames: np.ndarray) -> np.ndarray:
+    """Return the height of the first object in the imagined frames, (T,) metres; NaN where it is not seen."""
+    return extract(clip.with_future(frames), clip).world[clip.num_context :, 0, 2]
+
+
+def _mean(heights: np.ndarray) -> float:
+    return float(np.nanmean(heights)) if np.isfinite(heights).any() else float("nan")
+
+
+def _distance(seen: np.ndarray, true: np.ndarray) -> float:
+    """Return the mean distance of two heights; what is not seen is as far off as the truth is high."""
+    return float(np.nanmean(np.where(np.isfinite(seen), np.abs(seen - true), np.abs(true))))
+
+
+# ---- colour, direction and mass, from the text alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two texts that differ in one word, and the fact that should follow it."""
+
+    fact: str
+    """``color``, ``direction`` or ``mass``."""
+    texts: tuple[str, str]
+    values: tuple[Any, Any]
+    """What the fact should be: a colour's name, -1 or 1, or for a mass 0 (light) and 1 (heavy)."""
+
+
+PAIRS: tuple[Pair, ...] = (
+    Pair(fact="color", texts=("a red ball rolls", "a blue ball rolls"), values=("red", "blue")),
+    Pair(fact="color", texts=("a green ball is thrown", "a purple ball is thrown"), values=("green", "purple")),
+    Pair(fact="color", texts=("a yellow ball swings", "a cyan ball swings"), values=("yellow", "cyan")),
+    Pair(fact="direction", texts=("a ball rolls to the right", "a ball rolls to the left"), values=(1, -1)),
+    Pair(fact="direction", texts=("a ball is thrown to the right", "a ball is thrown to the left"), values=(1, -1)),
+    Pair(fact="mass", texts=("a lightweight ball swings", "a heavy ball swings"), values=(0, 1)),
+)
+
+
+def facts_of(frames: np.ndarray, palette: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Return what can be measured in frames (T, H, W, 3) without knowing what to expect.
+
+    ``color``: the palette's name nearest in hue to most coloured pixels, None without any; ``count``: coloured blobs in
+    the first frame; ``direction``: -1 or 1, where their middle moves, 0 if by less than a pixel; ``path``: that middle,
+    (T,) px, NaN where there is none.
+    """
+    hues = {name: _hue(color) for name, color in palette.items() if max(color) - min(color) > 0.25 * max(color)}
+    masks = saturated(frames)
+    names = list(hues)
+    pixels = frames[masks]
+    color = None
+    if len(pixels) >= _LEAST_BLOB and names:
+        angle = np.array([_hue(p) for p in pixels[:: max(1, len(pixels) // 500)]])
+        gap = np.abs((angle[:, None] - np.array([hues[n] for n in names])[None] + 0.5) % 1 - 0.5)
+        color = names[int(np.bincount(gap.argmin(axis=1), minlength=len(names)).argmax())]
+    blobs, num = label(masks[0])
+    columns = np.arange(frames.shape[2]) + 0.5
+    size = masks.sum(axis=(1, 2))
+    path = np.divide(
+        (masks * columns).sum(axis=(1, 2)), size, out=np.full(len(frames), np.nan), where=size >= _LEAST_BLOB
+    )
+    seen = path[np.isfinite(path)]
+    moved = float(seen[len(seen) // 2 :].mean() - seen[: max(1, len(seen) // 4)].mean()) if len(seen) > 1 else 0.0
+    return {
+        "color": color,
+        "count": int(sum((blobs == k).sum() >= _LEAST_BLOB for k in range(1, num + 1))),
+        "direction": 0 if abs(moved) < 1 else int(np.sign(moved)),
+        "path": path,
+    }
+
+
+def _hue(color: Sequence[int]) -> float:
+    return colorsys.rgb_to_hsv(*(float(c) / 255 for c in color))[0]
+
+
+def actions_for(pair: Pair, shape: tuple[int, ...], index: int | None) -> np.ndarray:
+    """Return the actions under which a pair is shown, (T, A): none, or for a mass a push along dimension ``index``."""
+    actions = np.zeros((_STEPS, *shape), np.float32)
+    if pair.fact == "mass" and index is not None:
+        actions[:_PUSH_STEPS, index] = _PUSH
+    return actions
+
+
+def true_frames(env: gym.Env, text: str, seed: int, actions: np.ndarray) -> np.ndarray | None:
+    """Return what the truth shows for a text, (T + 1, H, W, 3); None if it does not understand all of it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # unknown words are read from info
+            obs, info = env.reset(seed=seed, options={"prompt": text})
+    except PromptError:
+        return None
+    if info.get("prompt_unknown"):
+        return None
+    return np.stack([obs, *(env.step(action)[0] for action in actions)])
+
+
+def score_facts(pair: Pair, shown: Sequence[np.ndarray], palette: Mapping[str, Sequence[int]]) -> tuple[bool, bool]:
+    """Return whether each text of a pair came true in its frames (T, H, W, 3).
+
+    A mass is felt, not seen: the light one must be pushed farther than the heavy one, so both are right or both wrong.
+    """
+    facts = [facts_of(frames, palette) for frames in shown]
+    if pair.fact == "mass":
+        reach = [float(np.nanmax(f["path"]) - f["path"][0]) if np.isfinite(f["path"][0]) else -1.0 for f in facts]
+        right = reach[0] > reach[1] + 1
+        return right, right
+    return facts[0][pair.fact] == pair.values[0], facts[1][pair.fact] == pair.values[1]
