@@ -22,6 +22,7 @@ __all__ = ["OBS_MODES", "ClassRow", "Modes", "Obs", "Shot", "ids_of", "things_at
 
 OBS_MODES = ("rgb", "depth", "semantic", "instance", "state")
 STATE_PARTS = ("pos", "quat", "vel", "ang")
+_BLUNT = 0.1  # m below FAR, within which a depth in 32 bits cannot be told from nothing
 _TOUCH = 0.15
 """Metres by which a pixel's point may lie outside of the box that it belongs to."""
 
@@ -127,6 +128,9 @@ class Modes:
                 obs["state"] = self._state_vector(state)
             else:
                 obs |= {f"{mode}/{name}": getattr(shots[name], mode) for name in self.cameras}
+        for name in self.cameras if self.wants("depth") else ():
+            depth = obs[f"depth/{name}"]
+            obs[f"depth/{name}"] = np.where(depth > FAR - _BLUNT, np.float32(FAR), depth)
         if lidar is not None:
             obs["lidar"] = lidar
         return obs

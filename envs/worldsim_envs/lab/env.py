@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import cos, pi, radians, sin
 from typing import Any
@@ -27,17 +27,19 @@ from worldsim_envs.lab.factors import COMMON, SPLITS, checked, drawn
 from worldsim_envs.lab.paint import PALETTE, SKY, atlas, color_of
 from worldsim_envs.lab.policies import POLICIES
 from worldsim_envs.lab.scenarios import SCENARIOS
-from worldsim_envs.lab.setup import Viewpoint, mirrored
+from worldsim_envs.lab.setup import mirrored
+from worldsim_envs.lab.sight import BODIES, CAMERAS, CLASSES, FOV, camera_of, class_of, instance_of
 from worldsim_envs.lab.words import LAB_WORDS, gravity_band, lab_caption
 from worldsim_envs.lab.world import ACTIONS, CONTROL_DT, PHYSICS_DT, TICKS, Contact, World
+from worldsim_envs.modes import Modes, Obs, Shot, ids_of
 from worldsim_envs.prompts import parse_prompt
-from worldsim_envs.scene import Camera, Scene, View
+from worldsim_envs.rig import Camera
+from worldsim_envs.scene import Scene, View
 
 __all__ = ["HORIZON", "LabEnv", "LabSnapshot"]
 
 HORIZON = 96
 """Steps of an episode."""
-FOV = 40.0  # deg
 AMBIENT, DIFFUSE, SUN_HEIGHT = 0.62, 0.42, 0.8
 PROMPT_RAMP = 10  # steps in which a prompt in mid-episode changes gravity
 REACHED = 0.15  # m from the goal that counts as there
@@ -87,7 +89,16 @@ class LabEnv(gym.Env, EzPickle):
 
     ## Observation Space
     `Box(0, 255, (height, width, 3), uint8)`: RGB of a camera with 40 degrees of view. Objects are at least 8 pixels
-    wide at 64 pixels.
+    wide at 64 pixels. With other modes or several cameras a flat `Dict` of "mode/camera" and "state", all of one
+    instant:
+
+    | key | space | unit |
+    |---|---|---|
+    | rgb/front, rgb/side, rgb/top | uint8 (height, width, 3) | |
+    | depth/... | float32 (height, width) | m along the optical axis, 160 where nothing is |
+    | semantic/... | uint8 (height, width) | class id of `scene_card["semantic"]` |
+    | instance/... | int32 (height, width) | id of `info["instances"]`, 0 = floor, border, nothing |
+    | state | float32 (195,) | rows of `scene_card["state"]`: m, xyzw, m/s, rad/s; zeros = not there |
 
     ## Rewards
     In push, pick_place and cart: metres by which the first object came nearer to the white mark; else 0. The terms are
@@ -103,8 +114,9 @@ class LabEnv(gym.Env, EzPickle):
     Never terminated; truncated after 96 steps by the registered time limit.
 
     ## Arguments
-    `height`, `width`: frame size in pixels, 32 to 256. `render_mode`: None or "rgb_array", which returns the
-    observation.
+    `height`, `width`: frame size in pixels, 32 to 256. `render_mode`: None or "rgb_array", which returns the first
+    camera's frame. `obs_modes`: some of rgb, depth, semantic, instance, state. `cameras`: some of front (the scenario's
+    own, which the camera action orbits), side, top.
 
     ## Version History
     v0: first version.
@@ -116,15 +128,25 @@ class LabEnv(gym.Env, EzPickle):
     action_spec = tuple(ActionDim(name=n, unit=unit, low=low, high=high) for n, (unit, low, high) in ACTIONS.items())
     policies = POLICIES
 
-    def __init__(self, render_mode: str | None = None, height: int = 64, width: int = 64) -> None:
-        EzPickle.__init__(self, render_mode, height, width)
+    def __init__(
+        self,
+        render_mode: str | None = None,
+        height: int = 64,
+        width: int = 64,
+        obs_modes: Sequence[str] = ("rgb",),
+        cameras: Sequence[str] = ("front",),
+    ) -> None:
+        EzPickle.__init__(self, render_mode, height, width, obs_modes, cameras)
         if render_mode not in (None, "rgb_array"):
             raise EnvError(f'render_mode must be None or "rgb_array"; got {render_mode!r}')
         for name, size in (("height", height), ("width", width)):
             if not 32 <= size <= 256:
                 raise EnvError(f"{name} must be 32 to 256 pixels; got {size}")
         self.render_mode = render_mode
-        self.observation_space = gym.spaces.Box(0, 255, (height, width, 3), np.uint8)
+        self._modes = Modes(
+            obs_modes, cameras, offered=CAMERAS, classes=CLASSES, bodies=BODIES, height=height, width=width
+        )
+        self.observation_space = self._modes.space
         self.action_space = gym.spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
         self._scene = Scene(atlas(), height, width, FOV)
         self._world: World | None = None
@@ -135,7 +157,7 @@ class LabEnv(gym.Env, EzPickle):
         return {
             "palette": {name: list(color) for name, color in PALETTE.items()},
             "background": list(SKY),
-            "cameras": {"main": {"fov_deg": FOV, "K": self._scene.intrinsics.tolist()}},
+            **self._modes.card(),
             "ground_plane": {"normal": [0.0, 0.0, 1.0], "offset_m": 0.0},
             "factors": {
                 "scenario": {"values": list(SCENARIOS)},
@@ -178,9 +200,7 @@ class LabEnv(gym.Env, EzPickle):
         keys = ("shape", "half", "color", "mass")
         return {name: dict(zip(keys, part, strict=True)) for name, part in parts.items()}
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
         """Begin an episode.
 
         Args:
@@ -198,7 +218,7 @@ class LabEnv(gym.Env, EzPickle):
             raise EnvError(f"reset options are {', '.join(_OPTIONS)}; got {sorted(set(options) - set(_OPTIONS))}")
         if options.get("snapshot") is not None:
             self.restore(options["snapshot"])
-            return self._frame.copy(), self._info([], 0.0)
+            return self._modes.copied(self._obs), self._info([], 0.0)
         shares = self.np_random.random(_SHARES)
         episode_seed = int(self.np_random.integers(1 << 31))
         variation = dict(options.get("variation") or {})
@@ -227,9 +247,9 @@ class LabEnv(gym.Env, EzPickle):
         if unknown:
             _warn_unknown(unknown)
         self._show()
-        return self._frame.copy(), self._info([], 0.0)
+        return self._modes.copied(self._obs), self._info([], 0.0)
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
         """Advance by one control step of 1/20 s.
 
         Raises:
@@ -242,12 +262,12 @@ class LabEnv(gym.Env, EzPickle):
         events = self._advance(tuple(check_action(action, low, high, tuple(ACTIONS)).tolist()))
         self._show()
         reward = before - self._distance()
-        return self._frame.copy(), reward, False, False, self._info(events, reward)
+        return self._modes.copied(self._obs), reward, False, False, self._info(events, reward)
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """Return the present frame, or None without a render mode."""
         self._running()
-        return self._frame.copy() if self.render_mode == "rgb_array" else None
+        return self._shots[self._modes.cameras[0]].rgb.copy() if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
         """Free the Bullet client."""
@@ -283,8 +303,8 @@ class LabEnv(gym.Env, EzPickle):
     def branch(self, n: int) -> list[LabEnv]:
         """Return n independent envs that continue from the present moment."""
         snapshot = self.snapshot()
-        height, width, _ = self.observation_space.shape  # type: ignore[misc]
-        envs = [LabEnv(self.render_mode, height, width) for _ in range(n)]
+        size, modes = (self._scene.height, self._scene.width), self._modes
+        envs = [LabEnv(self.render_mode, *size, modes.obs_modes, modes.cameras) for _ in range(n)]
         for env in envs:
             env.restore(snapshot)
         return envs
@@ -311,8 +331,8 @@ class LabEnv(gym.Env, EzPickle):
         return unknown
 
     def masks(self) -> dict[str, np.ndarray]:
-        """Return where every body is seen now, {name: (H, W) bool}; "floor" and "border" among them."""
-        world, seen = self._running(), self._view().body
+        """Return where the first camera sees each body now, {name: (H, W) bool}; "floor" and "border" among them."""
+        world, seen = self._running(), self._view(self._modes.cameras[0]).body
         masks: dict[str, np.ndarray] = {}
         for (body, link), name in world.names.items():
             part = seen == body + ((link + 1) << 24)
@@ -414,43 +434,58 @@ class LabEnv(gym.Env, EzPickle):
 
     # ---- what is seen
 
-    def _camera(self) -> Camera:
-        view: Viewpoint = self._setup.view
-        azimuth, flat = self._running().azimuth, view.distance * cos(view.elevation)
-        x, y, z = view.target
-        position = (x + flat * cos(azimuth), y + flat * sin(azimuth), z + view.distance * sin(view.elevation))
-        return Camera(position, azimuth + pi, -view.elevation)
+    def _camera(self, name: str) -> Camera:
+        return camera_of(self._setup, self._running().azimuth, name)
 
-    def _view(self) -> View:
+    def _view(self, camera: str) -> View:
         toward = radians(self._variation["light"]) - pi / 2
         flat = (1 - SUN_HEIGHT**2) ** 0.5
-        return self._scene.render(
-            self._camera(), (flat * cos(toward), flat * sin(toward), SUN_HEIGHT), AMBIENT, DIFFUSE, links=True
-        )
+        sun = (flat * cos(toward), flat * sin(toward), SUN_HEIGHT)
+        return self._scene.render(self._camera(camera), sun, AMBIENT, DIFFUSE, links=True)
+
+    def _shot(self, camera: str) -> Shot:
+        view = self._view(camera)
+        rgb = view.rgb.copy()
+        rgb[view.body < 0] = SKY
+        semantic = instance = None
+        if self._modes.wants("semantic"):
+            semantic = ids_of(view.body, self._table(lambda name: class_of(self._setup, name))).astype(np.uint8)
+        if self._modes.wants("instance"):
+            instance = ids_of(view.body, self._table(instance_of))
+        return Shot(rgb, view.depth, semantic, instance)
+
+    def _table(self, value: Callable[[str], int]) -> dict[int, int]:
+        """Return a number for everything on the bench, by its id in a view."""
+        return {body + ((link + 1) << 24): value(name) for (body, link), name in self._running().names.items()}
 
     def _show(self) -> None:
-        view = self._view()
-        self._frame = view.rgb.copy()
-        self._frame[view.body < 0] = SKY
+        self._shots = {name: self._shot(name) for name in self._modes.cameras}
+        state = self._state() if self._modes.wants("state") else None
+        self._obs = self._modes.observe(self._shots, state)
+
+    def _state(self) -> dict[str, dict[str, np.ndarray]]:
+        return {name: _parts(row) for name, row in self._running().bodies.items()}
 
     def _info(self, events: list[str], reward: float) -> dict[str, Any]:
-        world = self._running()
         task: dict[str, Any] = {}
         if self._setup.goal is not None:
             left = self._distance()
             task = {"goal": np.array(self._setup.goal[1]), "distance": left, "is_success": left < REACHED}
-        return {
-            "state": {name: _parts(row) for name, row in world.bodies.items()},
+        info = {
+            "state": self._state(),
             "events": list(events),
             "caption": dict(self._caption),
             "variation": dict(self._variation),
             "gravity": self._gravity(-1),
-            "camera": {"K": self._scene.intrinsics.copy(), "c2w": self._camera().c2w()},
+            "camera": self._modes.poses({name: self._camera(name) for name in self._modes.cameras}),
             "reward_terms": {"nearer": reward},
             "cost": float(any(event.startswith("fall") for event in events)),
             "prompt_unknown": list(self._unknown),
             "task": task,
         }
+        if self._modes.wants("instance"):
+            info["instances"] = {name: instance_of(name) for name in info["state"]}
+        return info
 
 
 def _parts(row: tuple[float, ...]) -> dict[str, np.ndarray]:
