@@ -134,3 +134,21 @@ def test_choices_become_one_hot_numbers():
     shaken = shaken_model(single, tiny())
     state = shaken.encode(np.zeros((1, 1, 32, 32, 3), np.uint8), np.zeros((1, 0), int), prompts=[None], seeds=[0])
     assert shaken.step(state, np.array([2]))[1].frames.shape == (1, 32, 32, 3)
+
+
+def test_guidance_strengthens_what_a_prompt_changes_and_nothing_else(model):
+    plain = _begin(model)
+    asked = model.set_prompt(plain, ["a rainy night with heavy traffic"])
+    action = _actions(model, 1, 1)[0]
+
+    def frame(state, guidance):
+        return model.step(state, action, guidance=guidance)[1].frames.astype(int)
+
+    without, with_text = frame(plain, 1.0), frame(asked, 1.0)
+    assert np.array_equal(frame(plain, 3.0), without)
+    assert np.abs(frame(asked, 0.0) - without).max() <= 1
+    learned, stronger = with_text - without, frame(asked, 3.0) - without
+    assert np.abs(learned).sum() > 0
+    assert (stronger * learned).sum() > 1.5 * (learned**2).sum()
+    with pytest.raises(EnvError, match="guidance must be 0 to 10"):
+        frame(asked, 11.0)

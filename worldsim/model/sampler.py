@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from worldsim.model.denoiser import Denoised, Denoiser
@@ -30,6 +32,7 @@ def sample_frame(
     age: torch.Tensor,
     text: torch.Tensor,
     cache: torch.Tensor | None,
+    guidance: float = 1.0,
 ) -> Denoised:
     """Return the next frame of each stream by Euler steps of the rectified flow dz/dtau = (frame - z) / (1 - tau).
 
@@ -38,13 +41,19 @@ def sample_frame(
         noise: (B, 1, 3, H, W) standard normal; None will do for a single step, which starts where noise says nothing.
         num_steps: Denoiser calls.
         previous, action, age, text, cache: As in `Denoiser.forward`, for one frame.
+        guidance: Of the text (classifier-free, Ho and Salimans 2022): each predicted frame is the one without the text
+            plus ``guidance`` times the difference that the text makes. 1 is the text as it is, at half the work.
     """
     levels = schedule(num_steps)
     z = noise
     out = None
     for k, level in enumerate(levels):
         tau = torch.full(action.shape[:2], level, device=action.device)
-        out = denoiser(None if k == 0 else z, tau, previous, action, age, text, cache)
+        noisy = None if k == 0 else z
+        out = denoiser(noisy, tau, previous, action, age, text, cache)
+        if guidance != 1:
+            plain = denoiser(noisy, tau, previous, action, age, torch.zeros_like(text), cache).frame
+            out = replace(out, frame=plain + guidance * (out.frame - plain))
         if k + 1 < num_steps:
             if z is None:
                 raise ValueError(f"{num_steps} sampler steps need noise")

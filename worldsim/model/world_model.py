@@ -26,6 +26,8 @@ from worldsim.rollout import Caption
 
 __all__ = ["Networks", "Prediction", "Start", "WorldModel", "WorldState", "from_pixels", "to_pixels"]
 
+MAX_GUIDANCE = 10.0
+
 
 def from_pixels(frames: torch.Tensor) -> torch.Tensor:
     """Return (..., 3, H, W) float32 in [-1, 1] for (..., H, W, 3) uint8."""
@@ -260,7 +262,7 @@ class WorldModel:
 
     @torch.inference_mode()
     def step(
-        self, state: WorldState, actions: np.ndarray, *, sampler_steps: int | None = None
+        self, state: WorldState, actions: np.ndarray, *, sampler_steps: int | None = None, guidance: float = 1.0
     ) -> tuple[WorldState, Prediction]:
         """Imagine one step of every stream.
 
@@ -268,10 +270,15 @@ class WorldModel:
             state: N streams; it is not changed.
             actions: (N, ...) in the units of the action space.
             sampler_steps: Denoiser calls for the frame; the checkpoint's default if None.
+            guidance: How much stronger than learned a prompt acts, 0 to 10; any value but 1 doubles the work where
+                there is a prompt.
 
         Raises:
             ActionError: If an action is not in the space.
+            EnvError: If ``sampler_steps`` or ``guidance`` is out of range.
         """
+        if not 0 <= guidance <= MAX_GUIDANCE:
+            raise EnvError(f"guidance must be 0 to {MAX_GUIDANCE:g}; got {guidance!r}")
         num_steps = self.config.sampler_steps if sampler_steps is None else sampler_steps
         if num_steps < 1:
             raise EnvError(f"sampler_steps must be at least 1; got {num_steps}")
@@ -292,6 +299,7 @@ class WorldModel:
                 age=state.age[:, None].to(self.device),
                 text=state.text[:, None],
                 cache=state.cache,
+                guidance=guidance if state.text.any() else 1.0,
             )
         frames = to_pixels(out.frame[:, 0])  # (N, H, W, 3)
         new_state = replace(

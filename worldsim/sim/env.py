@@ -65,6 +65,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         render_mode: None or ``rgb_array``.
         horizon: Steps after which an episode is truncated; None takes the truth's own limit.
         sampler_steps: Denoiser calls per frame; None takes the checkpoint's.
+        guidance: How much stronger than learned a prompt acts, 0 to 10; see `WorldModel.step`.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: Torch threads during a call of the model; None leaves torch as it is. One stream is fastest on one.
         uncertainty: Say in ``info`` how far a step can be trusted, at about six times the work: True takes the
@@ -87,6 +88,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         *,
         horizon: int | None = None,
         sampler_steps: int | None = None,
+        guidance: float = 1.0,
         device: str = "cpu",
         threads: int | None = 1,
         uncertainty: bool | str | Calibration = False,
@@ -95,6 +97,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         options = {
             "horizon": horizon,
             "sampler_steps": sampler_steps,
+            "guidance": guidance,
             "device": device,
             "threads": threads,
             "uncertainty": uncertainty,
@@ -109,6 +112,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         if self.horizon < 1:
             raise EnvError(f"horizon is a number of steps, at least 1; got {horizon}")
         self.sampler_steps = sampler_steps
+        self.guidance = guidance
         self.threads = threads
         self.burnin = burnin
         self._gauge = open_gauge(uncertainty, model, self.model)
@@ -207,6 +211,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
                 render_mode=self.render_mode,
                 horizon=self.horizon,
                 sampler_steps=self.sampler_steps,
+                guidance=self.guidance,
                 threads=self.threads,
                 uncertainty=self._gauge.calibration if self._gauge else False,
                 burnin=self.burnin,
@@ -231,7 +236,9 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
     def _after(self, now: Snapshot, actions: np.ndarray) -> tuple[Snapshot, Prediction]:
         """Return the moment after one step under actions (1, *A), and what was predicted."""
         with torch_threads(self.threads):
-            state, predicted = self.model.step(now.state, actions, sampler_steps=self.sampler_steps)
+            state, predicted = self.model.step(
+                now.state, actions, sampler_steps=self.sampler_steps, guidance=self.guidance
+            )
         elapsed = now.elapsed + 1
         ended = float(predicted.terminate_prob[0]) > TERMINATE_THRESHOLD or elapsed >= self.horizon
         return replace(now, state=state, frame=predicted.frames[0].copy(), elapsed=elapsed, ended=ended), predicted

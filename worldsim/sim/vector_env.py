@@ -40,6 +40,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         horizon: Steps after which an episode is truncated; None takes the truth's own limit.
         max_episode_steps: A second bound on the horizon, as ``gym.make_vec`` passes it.
         sampler_steps: Denoiser calls per frame; None takes the checkpoint's.
+        guidance: How much stronger than learned a prompt acts, 0 to 10; see `WorldModel.step`.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: Torch threads during a call of the model; None leaves torch as it is.
         uncertainty: As in `WorldModelEnv`.
@@ -62,6 +63,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         horizon: int | None = None,
         max_episode_steps: int | None = None,
         sampler_steps: int | None = None,
+        guidance: float = 1.0,
         device: str = "cpu",
         threads: int | None = None,
         uncertainty: bool | str | Calibration = False,
@@ -81,6 +83,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         if self.horizon < 1:
             raise EnvError(f"horizon is a number of steps, at least 1; got {horizon}")
         self.sampler_steps = sampler_steps
+        self.guidance = guidance
         self.threads = threads
         self.burnin = burnin
         self._gauge = open_gauge(uncertainty, model, self.model)
@@ -234,7 +237,9 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         neutral = neutral_actions(self.single_action_space, self.num_envs)
         batch = np.where(ignored.reshape(-1, *[1] * (batch.ndim - 1)), neutral, batch)
         with torch_threads(self.threads):
-            next_state, predicted = self.model.step(state, batch, sampler_steps=self.sampler_steps)
+            next_state, predicted = self.model.step(
+                state, batch, sampler_steps=self.sampler_steps, guidance=self.guidance
+            )
             infos: dict[str, Any] = {"terminate_prob": predicted.terminate_prob.astype(np.float64)}
             if self._gauge is not None:
                 infos |= self._gauge.info(state, batch, predicted.frames)
