@@ -122,7 +122,7 @@ def import_(
 def export(
     store: StorePath,
     target_format: Annotated[
-        str, typer.Option("--to", metavar="FORMAT", help="minari, npz, hdf5, diffusion-policy or mp4.")
+        str, typer.Option("--to", metavar="FORMAT", help="minari, lerobot, lerobot-mp4, npz, hdf5, swm, swm-lance, diffusion-policy, mp4.")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="PATH", help="A new file or directory.")],
     seed: NoSeed = 0,

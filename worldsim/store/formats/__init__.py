@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worldsim.errors import StoreError
-from worldsim.store.formats import diffusion_policy, hdf5, minari, mp4, npz
+from worldsim.store.formats import diffusion_policy, hdf5, lerobot, minari, mp4, npz, stable_worldmodel
 from worldsim.store.formats.episodes import Item, Progress
 from worldsim.store.ingest import ingest
 from worldsim.store.store import RolloutStore
@@ -32,8 +32,12 @@ class Format:
 
 FORMATS = {
     "npz": Format(npz.write, npz.read, npz.is_at),
+    "swm": Format(stable_worldmodel.write_hdf5, stable_worldmodel.read_hdf5, stable_worldmodel.is_hdf5_at),
+    "swm-lance": Format(stable_worldmodel.write_lance, stable_worldmodel.read_lance, stable_worldmodel.is_lance_at),
     "hdf5": Format(hdf5.write, hdf5.read, hdf5.is_at),
     "minari": Format(minari.write, minari.read, minari.is_at),
+    "lerobot": Format(lerobot.write_images, lerobot.read, lerobot.is_at),
+    "lerobot-mp4": Format(lerobot.write_films, lerobot.read, lerobot.is_at),
     "diffusion-policy": Format(diffusion_policy.write, diffusion_policy.read, diffusion_policy.is_at),
     "mp4": Format(mp4.write, mp4.read, mp4.is_at),
 }

@@ -17,7 +17,7 @@ from worldsim.errors import MissingExtraError, StoreError
 from worldsim.store.formats.episodes import Item, Progress, build, describe
 from worldsim.store.store import RolloutStore
 
-__all__ = ["is_at", "read", "write"]
+__all__ = ["is_at", "load_h5py", "open_hdf5", "read", "write"]
 
 _CHUNK_FRAMES = 8
 
@@ -29,7 +29,7 @@ def is_at(path: Path) -> bool:
 
 def write(store: RolloutStore, path: Path, progress: Progress) -> list[str]:
     """Write a store as one HDF5 file."""
-    h5py = _h5py()
+    h5py = load_h5py()
     with h5py.File(path, "x") as file:
         data = file.create_group("data")
         info = store.info(0)
@@ -68,19 +68,14 @@ def read(path: Path) -> Iterator[Item]:
     Raises:
         StoreError: If it is not laid out that way, or has no images.
     """
-    h5py = _h5py()
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise StoreError(f"{path} cannot be opened as HDF5: {error}") from None
-    with file:
+    with open_hdf5(path) as file:
         if "data" not in file:
             raise StoreError(f"{path} is not laid out like robomimic: it has no group data")
         for name in sorted(file["data"], key=lambda name: int(name.rsplit("_", 1)[-1])):
-            yield _read_episode(h5py, file["data"][name])
+            yield _read_episode(file["data"][name])
 
 
-def _read_episode(h5py: Any, group: Any) -> Item:
+def _read_episode(group: Any) -> Item:
     num_steps = len(group["actions"])
     facts, states = {}, {}
     if "worldsim" in group:
@@ -109,7 +104,24 @@ def _frames(group: Any) -> np.ndarray:
     return np.concatenate([group["obs"][name][()], group["next_obs"][name][-1:]])
 
 
-def _h5py() -> Any:
+def open_hdf5(path: Path) -> Any:
+    """Return an HDF5 file, open for reading.
+
+    Raises:
+        StoreError: If it is none.
+    """
+    try:
+        return load_h5py().File(path, "r")
+    except OSError as error:
+        raise StoreError(f"{path} cannot be opened as HDF5: {error}") from None
+
+
+def load_h5py() -> Any:
+    """Return h5py.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
     try:
         import h5py
     except ImportError:

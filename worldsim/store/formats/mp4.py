@@ -11,19 +11,18 @@ import json
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from worldsim.errors import MissingExtraError, StoreError
+from worldsim.errors import StoreError
 from worldsim.rollout import Rollout
 from worldsim.store.formats.episodes import Item, Progress, build, describe, has_states
+from worldsim.store.formats.films import FilmWriter, decibels, read_film
 from worldsim.store.store import RolloutStore
 
 __all__ = ["is_at", "read", "write"]
 
 _FACTS = "episodes.jsonl"
-_QUALITY = {"crf": "16", "preset": "veryfast", "threads": "1"}
 
 
 def is_at(path: Path) -> bool:
@@ -43,11 +42,10 @@ def write(store: RolloutStore, path: Path, progress: Progress) -> list[str]:
             shape = list(rollout.action.shape[1:])
             line = {**describe(store, i), "bodies": None, "action": [rollout.action.dtype.name, shape]}
             facts.write(json.dumps(line, ensure_ascii=False) + "\n")
-            error = _read_film(path / f"{name}.mp4").astype(np.float32) - rollout.obs
+            error = read_film(path / f"{name}.mp4").astype(np.float32) - rollout.obs
             squared, count = squared + float((error**2).sum(dtype=np.float64)), count + error.size
             progress(i + 1)
-    psnr = 10 * np.log10(255**2 / max(squared / count, 1e-12))
-    losses = [f"frames are lossy H.264: {psnr:.1f} dB from the originals"]
+    losses = [f"frames are lossy H.264: {decibels(squared, count):.1f} dB from the originals"]
     return [*losses, "the states of bodies have no place in it"] if has_states(store) else losses
 
 
@@ -66,7 +64,7 @@ def read(path: Path) -> Iterator[Item]:
         dtype, shape = facts.get("action", ("float32", [len(names)]))
         values = [[np.dtype(dtype).type(value) for value in columns[name]] for name in names]
         num_steps = len(values[0]) if values else 0
-        obs = _read_film(film)
+        obs = read_film(film)
         if not values or len(obs) != num_steps + 1:
             raise StoreError(
                 f"{film} has {len(obs)} frames; its table needs one row less, with action_0; got {num_steps}"
@@ -84,21 +82,9 @@ def read(path: Path) -> Iterator[Item]:
 
 
 def _write_film(path: Path, rollout: Rollout) -> None:
-    av = _av()
     _, height, width, _ = rollout.obs.shape
-    with av.open(str(path), "w") as container:
-        rate = Fraction(1 / rollout.control_dt).limit_denominator(1000)
-        stream = container.add_stream("libx264", rate=rate, options=_QUALITY)
-        stream.height, stream.width = height, width
-        stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"  # halved colours need even sizes
-        for frame in rollout.obs:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-
-
-def _read_film(path: Path) -> np.ndarray:
-    with _av().open(str(path)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    with FilmWriter(path, height, width, Fraction(1 / rollout.control_dt).limit_denominator(1000)) as film:
+        film.add(rollout.obs)
 
 
 def _write_table(path: Path, rollout: Rollout) -> None:
@@ -120,11 +106,3 @@ def _read_table(path: Path) -> dict[str, list[str]]:
 
 def _flags(columns: dict[str, list[str]], name: str, num_steps: int) -> np.ndarray:
     return np.array([value.lower() in {"1", "true"} for value in columns.get(name, ["0"] * num_steps)], bool)
-
-
-def _av() -> Any:
-    try:
-        import av
-    except ImportError:
-        raise MissingExtraError("av", "video", "read and write films") from None
-    return av
