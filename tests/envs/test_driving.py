@@ -1,13 +1,9 @@
-"""Drivers, routes, prompts and captions of the city, without a renderer."""
+"""Drivers and routes of the city, without a renderer."""
 
 import numpy as np
 import pytest
-from worldsim_envs.captions import street_caption
 from worldsim_envs.city.layout import LANE, Layout
 from worldsim_envs.city.policies import POLICIES
-from worldsim_envs.prompts import parse_prompt
-
-from worldsim.errors import PromptError
 
 
 def _route(offset=0.0, bend=0.0, speed=7.0, gap=100.0):
@@ -66,41 +62,3 @@ def test_keeping_left_is_the_mirror_of_keeping_right():
     middle = right.lines[1][3]
     assert right.street_point(3, 3, 0, 20.0)[1] == pytest.approx(middle - LANE)
     assert left.street_point(3, 3, 0, 20.0)[1] == pytest.approx(middle + LANE)
-
-
-@pytest.mark.parametrize(
-    ("text", "factors", "unknown"),
-    [
-        ("a foggy night", {"weather": "fog", "time_of_day": "night"}, []),
-        ("雨天黄昏, heavy traffic", {"weather": "rain", "time_of_day": "dusk", "traffic": "heavy"}, []),
-        ("busy streets", {"traffic": "heavy"}, []),
-        ("雨夜里车流稀少的城市街道", {"weather": "rain", "time_of_day": "night", "traffic": "light"}, []),
-        ("heavy rain at sunset", {"weather": "rain", "time_of_day": "dusk"}, ["heavy"]),
-        ("no fog, few cars, Rush-Hour", {"weather": "clear", "traffic": "heavy"}, []),
-        ("夜晚有恐龙", {"time_of_day": "night"}, ["恐龙"]),
-        ("a sunny beach", {"weather": "clear"}, ["beach"]),
-    ],
-)
-def test_prompts_in_two_languages_say_the_same(text, factors, unknown):
-    assert parse_prompt(text) == (factors, unknown)
-
-
-@pytest.mark.parametrize("text", ["", "streets", "purple elephants", "恐龙", None, 3])
-def test_a_prompt_that_says_nothing_is_an_error(text):
-    with pytest.raises(PromptError, match="prompt"):
-        parse_prompt(text)
-
-
-def test_every_caption_says_in_both_languages_exactly_what_is_seen():
-    wordings = set()
-    for time in ("day", "dusk", "night"):
-        for weather in ("clear", "rain", "fog"):
-            for traffic in ("light", "heavy"):
-                for seed in range(40):
-                    caption = street_caption(time, weather, traffic, (seed, 0))
-                    for text in caption.values():
-                        factors, unknown = parse_prompt(text)
-                        assert factors == {"time_of_day": time, "weather": weather, "traffic": traffic}, text
-                        assert unknown == [], text
-                    wordings.add(caption["en"])
-    assert len(wordings) > 400
