@@ -6,13 +6,13 @@ held out: each of their words is still learned, in other company.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 
-__all__ = ["Caption", "Wordings", "choose", "street_caption", "worded"]
+__all__ = ["Caption", "Wordings", "choose", "street_caption", "told", "worded"]
 
 Caption = dict[str, str]
 """``{"en": ..., "zh": ...}``."""
@@ -64,6 +64,28 @@ def choose(wordings: Wordings, rng: np.random.Generator, *, is_held_out: bool) -
     """Draw a wording, each equally often."""
     options = wordings.held_out if is_held_out else wordings.train
     return options[int(rng.integers(len(options)))]
+
+
+def told(
+    wordings: Mapping[str, Wordings],
+    key: tuple[int, ...],
+    wording: str = "train",
+    slots: Mapping[str, Mapping[str, str]] | None = None,
+) -> Caption:
+    """Return ``{"en", "zh"}`` in wordings that a key chooses.
+
+    Args:
+        wordings: By language, with slots in braces.
+        key: Seed of the choice.
+        wording: ``train`` or ``held_out``.
+        slots: What stands in the slots, by language.
+    """
+    rng = np.random.default_rng(key)
+    said = {}
+    for language in ("en", "zh"):
+        text = choose(wordings[language], rng, is_held_out=wording == "held_out")
+        said[language] = text.format(**(slots or {}).get(language, {}))
+    return said
 
 
 _LEAD = {

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from worldsim_envs.captions import choose, worded
+from worldsim_envs.city.event_words import EVENTS, INSTRUCTIONS, event_caption, instruction_caption
 from worldsim_envs.city.words import SCENE, city_prompt, scene_caption, scene_values
 
 from worldsim.model.text import _MAX_TOKENS, Vocabulary, split_words
@@ -97,38 +98,11 @@ def test_a_caption_holds_no_held_out_wording_in_training_and_no_other_one_otherw
 
 
 def test_no_word_of_one_slot_belongs_to_another_so_that_a_bag_of_words_can_tell_them_apart():
-    neutral = set(
-        [
-            "a",
-            "of",
-            "an",
-            "only",
-            "any",
-            "weather",
-            "sky",
-            "skies",
-            "air",
-            "conditions",
-            "cars",
-            "vehicles",
-            "traffic",
-            "streets",
-            "roads",
-            "road",
-            "street",
-            "lanes",
-            "avenues",
-            "people",
-            "pedestrians",
-            "walkers",
-            "passers",
-            "by",
-            "buildings",
-            "houses",
-            "blocks",
-            "facades",
-        ]
-    )
+    neutral = {
+        *("a", "of", "an", "only", "any", "weather", "sky", "skies", "air", "conditions", "cars", "vehicles"),
+        *("traffic", "streets", "roads", "road", "street", "lanes", "avenues", "people", "pedestrians", "walkers"),
+        *("passers", "by", "buildings", "houses", "blocks", "facades"),
+    }
     owners = {}
     for (slot, _), languages in SLOTS.items():
         for text in languages["en"].all:
@@ -157,3 +131,61 @@ def test_a_pair_is_held_out_where_its_places_add_up_to_a_multiple_of_five():
     wordings = worded([("a|b|c|d|e", "v|w|x|y")], [("甲", "乙")])["en"]
     assert set(wordings.held_out) == {"a v", "c y", "d x", "e w"}
     assert len(wordings.train) == 16
+
+
+CITY_EVENTS = [
+    {"name": "collision", "with": "car3", "kind": "car", "color": "white"},
+    {"name": "collision", "with": "ped1", "kind": "pedestrian", "color": "pink"},
+    {"name": "collision", "with": "building", "kind": "building"},
+    {"name": "collision", "with": "parked_car", "kind": "parked_car"},
+    {"name": "off_road"},
+    {"name": "red_light", "color": "red"},
+    {"name": "lane_change", "body": "ego", "to": "oncoming"},
+    {"name": "lane_change", "body": "ego", "to": "own"},
+    *({"name": name, "body": "car3", "color": "silver", "where": "ahead"} for name in ("car_brakes", "car_stops")),
+    {"name": "car_starts", "body": "car3", "color": "brown", "where": "left"},
+    {"name": "pedestrian_crosses", "body": "ped1", "color": "orange", "where": "right"},
+    {"name": "light_changes", "color": "green"},
+    {"name": "turn", "direction": "left"},
+    {"name": "goal"},
+    *({"name": "change", "factor": "time_of_day", "value": value} for value in ("day", "dusk", "night")),
+    *({"name": "change", "factor": "weather", "value": value} for value in ("clear", "rain", "fog")),
+    *({"name": "change", "factor": "traffic", "value": value} for value in ("light", "heavy")),
+    *({"name": "change", "factor": "pedestrians", "value": value} for value in ("none", "some", "many")),
+]
+
+
+@pytest.mark.parametrize("table", [EVENTS, INSTRUCTIONS], ids=["events", "instructions"])
+def test_each_event_and_instruction_has_twenty_wordings_a_language_and_a_fifth_is_held_out(table):
+    for name, languages in table.items():
+        for wordings in languages.values():
+            assert len(set(wordings.all)) == len(wordings.all) >= 20, name
+            assert not set(wordings.train) & set(wordings.held_out)
+            assert 0.15 <= len(wordings.held_out) / len(wordings.all) <= 0.25, name
+
+
+@pytest.mark.parametrize("wording", ["train", "held_out"])
+def test_every_event_of_the_city_is_told_with_its_facts_filled_in(wording):
+    for event in CITY_EVENTS:
+        texts = {event_caption(event, (n,), wording)["en"] for n in range(40)}
+        assert len(texts) > 3
+        for n in range(10):
+            caption = event_caption(event, (n, 1), wording)
+            assert re.fullmatch(r"[a-z -]+", caption["en"]) and re.fullmatch(r"[\u4e00-\u9fff]+", caption["zh"]), (
+                caption
+            )
+            if "color" in event and event["name"] != "red_light":
+                assert event["color"] in caption["en"]
+
+
+def test_the_white_car_ahead_brakes():
+    event = {"name": "car_brakes", "body": "car3", "color": "white", "where": "ahead"}
+    caption = event_caption(event, (0, 12), "train")
+    assert re.match(r"(the|a|one) white (car|vehicle|auto) ahead ", caption["en"]) and "白色" in caption["zh"]
+
+
+def test_instructions_say_which_way():
+    for order, word, character in (("left", "left", "左"), ("right", "right", "右")):
+        for n in range(20):
+            caption = instruction_caption(order, (n,))
+            assert word in caption["en"] and character in caption["zh"]
