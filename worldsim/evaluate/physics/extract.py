@@ -59,7 +59,7 @@ class Tracks:
     area: np.ndarray
     """(F, N) pixels that are seen of it, 0 if none."""
     size: np.ndarray
-    """(F, N) seen area over that of the whole object there; NaN unless seen whole."""
+    """(F, N) area over that of the whole ball there, of a box over that in the context; NaN unless seen whole."""
     angle: np.ndarray
     """(F, N) rad, direction of the long axis in the image in (-pi/2, pi/2]; NaN if round or not seen whole."""
     color: np.ndarray
@@ -174,6 +174,9 @@ class _Extraction:
                 by_color.update(k, px[t, k])
             last_status = status[t]
             color[t] = self._followed(blobs, carried, by_place)
+        boxes, context = self._is_box(), self.clip.num_context
+        usual = np.maximum(np.median(area[:context], axis=0), 1.0)  # (N,) px of a box in the context
+        share[:, boxes] = np.where(np.isfinite(share), area / usual, np.nan)[:, boxes]
         world = np.stack([self._world(k, px[:, k], area[:, k]) for k in range(num)], axis=1)
         return Tracks(
             names=tuple(body.name for body in self.bodies),
