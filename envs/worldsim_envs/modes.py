@@ -14,7 +14,7 @@ import numpy as np
 
 from worldsim.errors import EnvError
 from worldsim.rollout import STATE_DIM
-from worldsim_envs.lidar import NUM_BEAMS
+from worldsim_envs.lidar import NUM_BEAMS, REACH
 from worldsim_envs.rig import FAR, Camera
 from worldsim_envs.scene import frame_intrinsics
 
@@ -22,6 +22,7 @@ __all__ = ["OBS_MODES", "ClassRow", "Modes", "Obs", "Shot", "ids_of", "things_at
 
 OBS_MODES = ("rgb", "depth", "semantic", "instance", "state")
 STATE_PARTS = ("pos", "quat", "vel", "ang")
+_LARGEST = 1e6  # in any unit: spaces without bounds draw warnings from the ecosystem's checkers
 _BLUNT = 0.1  # m below FAR, within which a depth in 32 bits cannot be told from nothing
 _TOUCH = 0.15
 """Metres by which a pixel's point may lie outside of the box that it belongs to."""
@@ -92,9 +93,9 @@ class Modes:
         }
         spaces = {f"{mode}/{name}": images[mode] for mode in self.obs_modes if mode in images for name in self.cameras}
         if "state" in self.obs_modes:
-            spaces["state"] = gym.spaces.Box(-np.inf, np.inf, (STATE_DIM * len(self._bodies),), np.float32)
+            spaces["state"] = gym.spaces.Box(-_LARGEST, _LARGEST, (STATE_DIM * len(self._bodies),), np.float32)
         if lidar:
-            spaces["lidar"] = gym.spaces.Box(0, np.inf, (NUM_BEAMS,), np.float32)
+            spaces["lidar"] = gym.spaces.Box(0, REACH, (NUM_BEAMS,), np.float32)
         self.space: gym.Space = images["rgb"] if self._is_frame else gym.spaces.Dict(spaces)
 
     def wants(self, mode: str) -> bool:
