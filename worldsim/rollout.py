@@ -18,6 +18,7 @@ __all__ = [
     "STATE_DIM",
     "ActionDim",
     "Caption",
+    "Event",
     "Policy",
     "Rollout",
     "Truth",
@@ -59,6 +60,15 @@ class Caption:
     zh: str
 
 
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, seen in frame ``t`` for the first time."""
+
+    t: int
+    facts: Mapping[str, Any]
+    """``name`` and what belongs to it, as JSON values; ``en`` and ``zh`` say it in words."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
     """A recorded sequence of T steps, real or imagined.
@@ -81,6 +91,8 @@ class Rollout:
     """Body name to (T + 1, 13) float32 in SI units (see STATE_DIM); NaN where the body does not exist."""
     caption: Sequence[Caption] = ()
     """What the rollout shows, each from its step on; the first at t = 0."""
+    events: Sequence[Event] = ()
+    """What happened, in order; beside the captions and never in their place."""
     env_id: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict)
     """Constructor arguments of the env, as JSON values."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import gymnasium as gym
 import numpy as np
@@ -48,7 +49,8 @@ class SquareEnv(gym.Env):
         late = self._t >= 5
         state = {"ego": body, **({"late": body} if late else {})}
         caption = {"en": "late" if late else "early", "zh": "晚" if late else "早"}
-        return {"state": state, "caption": caption, "variation": self._variation}
+        events = [{"name": "late", "en": "it is late", "zh": "晚了"}, "bell"] if self._t == 5 else []
+        return {"state": state, "caption": caption, "variation": self._variation, "events": events}
 
 
 class SwitchEnv(gym.Env):
@@ -94,5 +96,21 @@ class FatalEnv(SquareEnv):
         return super().reset(seed=seed, options=options)
 
 
+class FatalOnceEnv(SquareEnv):
+    """A square that kills the process that plays seed 9 in mid-episode, the first time anyone does."""
+
+    def __init__(self, marker, delay_s=0.0, **arguments):
+        super().__init__(**arguments)
+        self._marker, self._delay_s = marker, delay_s
+
+    def step(self, action):
+        time.sleep(self._delay_s)
+        if self._seed == 9 and self._t == 5 and not os.path.exists(self._marker):
+            open(self._marker, "x").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(action)
+
+
 gym.register("Blind-v0", BlindEnv)
 gym.register("Fatal-v0", FatalEnv)
+gym.register("FatalOnce-v0", FatalOnceEnv)

@@ -13,6 +13,7 @@ import square_world
 
 from worldsim.collect import collect, policies_of, show_progress
 from worldsim.errors import EnvError, StoreError
+from worldsim.rollout import Event
 from worldsim.store import RolloutStore, verify
 
 SQUARE, SWITCH = "square_world:Square-v0", "square_world:Switch-v0"
@@ -41,6 +42,8 @@ def test_everything_that_the_env_says_is_recorded(tmp_path):
     assert rollout.variation == {"weather": "rain", "fog": 0.5}
     assert rollout.action_spec == square_world.SquareEnv.action_spec and rollout.control_dt == 0.1
     assert [(caption.t, caption.zh) for caption in rollout.caption] == [(0, "早"), (5, "晚")]
+    late, bell = rollout.events
+    assert late == Event(5, {"name": "late", "en": "it is late", "zh": "晚了"}) and bell == Event(5, {"name": "bell"})
     np.testing.assert_array_equal(rollout.state["ego"][1:, :2], rollout.action)
     assert rollout.state["ego"][:, 7].tolist() == list(range(len(rollout) + 1))
     assert np.isnan(rollout.state["late"][:5]).all() and np.isfinite(rollout.state["late"][5:]).all()
@@ -109,11 +112,53 @@ def test_ctrl_c_commits_what_is_finished_and_the_same_call_goes_on(tmp_path, wor
     assert sorted(seeds(again)) == list(range(max(seeds(store)) + 1))
 
 
-def test_a_worker_that_is_killed_is_reported_and_loses_nothing_committed(tmp_path):
+def test_a_killed_worker_loses_the_episode_it_played_and_the_same_call_goes_on(tmp_path):
+    call = {"env_kwargs": {"marker": str(tmp_path / "killed")}, "workers": 2}
+    reports = []
     with pytest.raises(EnvError, match=r"died \(exit code -9\).*run the same command again"):
-        collect("square_world:Fatal-v0", 40, tmp_path / "s", workers=2)
+        collect("square_world:FatalOnce-v0", 30, tmp_path / "s", progress=reports.append, **call)
     store = RolloutStore.open(tmp_path / "s")
-    assert verify(store.path) == [] and len(set(seeds(store))) == len(store)
+    held = seeds(store)
+    assert verify(store.path) == [] and len(set(held)) == len(held) >= reports[-1].episodes
+    assert 9 not in held and 8 in held  # what the killed worker had finished is safe
+    again = collect("square_world:FatalOnce-v0", 30, tmp_path / "s", **call)
+    assert sorted(seeds(again)) == list(range(30)) and seeds(again)[: len(held)] == held
+    one = collect(SQUARE, 10, tmp_path / "one")
+    np.testing.assert_array_equal(again.episode(seeds(again).index(9)).obs, one.episode(9).obs)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killing_everything_loses_nothing_that_was_reported(tmp_path, workers):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from worldsim.collect import collect\n"
+        "if __name__ == '__main__':\n"
+        f"    collect({SQUARE!r}, 4000, sys.argv[2], workers={workers},"
+        " progress=lambda p: print(p.episodes, flush=True))"
+    )
+    (tmp_path / "run.py").write_text(code)
+    command = [
+        sys.executable, str(tmp_path / "run.py"), os.path.dirname(square_world.__file__), str(tmp_path / "s")
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    for _ in range(5):
+        process.stdout.readline()
+    os.killpg(process.pid, signal.SIGKILL)
+    out, _ = process.communicate(timeout=30)
+    store = RolloutStore.open(tmp_path / "s")
+    num_reported = 5 + len(out.split())
+    assert num_reported <= len(store) <= num_reported + 2 * workers and verify(store.path) == []
+    again = collect(SQUARE, max(seeds(store)) + 1, tmp_path / "s")
+    assert sorted(seeds(again)) == list(range(max(seeds(store)) + 1))
+
+
+def test_the_codec_is_chosen_once(tmp_path):
+    store = collect(SQUARE, 1, tmp_path / "s", codec="lz4")
+    assert store.codec == "lz4" and collect(SQUARE, 2, tmp_path / "s").codec == "lz4"
+    with pytest.raises(StoreError, match="is packed with lz4; got the codec none"):
+        collect(SQUARE, 3, tmp_path / "s", codec="none")
+    with pytest.raises(StoreError, match="zip"):
+        collect(SQUARE, 3, tmp_path / "new", codec="zip")
 
 
 @pytest.mark.parametrize(
@@ -127,6 +172,7 @@ def test_a_worker_that_is_killed_is_reported_and_loses_nothing_committed(tmp_pat
         ({"env_id": "CartPole-v1", "env_kwargs": {}}, "CartPole-v1 (cannot render|has 400x600)"),
         ({"env_id": "square_world:Blind-v0", "env_kwargs": {}}, "Blind-v0 shows no image: its obs is Discrete"),
         ({"episodes": 0}, "must be at least 1"),
+        ({"engine": "threads"}, "must be local or ray; got 'threads'"),
     ],
 )
 @pytest.mark.parametrize("workers", [1, 2])

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 
-from worldsim.rollout import ActionDim, Caption, Rollout
+from worldsim.rollout import ActionDim, Caption, Event, Rollout
 from worldsim.store import RolloutStore
 
 BODIES = ("ego", "car0", "car1")
@@ -31,6 +31,10 @@ def make_rollout(seed, /, num_steps=None, size=32, steer=None, speed=None, **cha
             "truncated": ~terminated & (np.arange(num_steps) == num_steps - 1),
             "state": state,
             "caption": (Caption(0, "a street", "街道"), Caption(2, "a street in rain", "雨中的街道")),
+            "events": (
+                Event(1, {"name": "brake", "who": "car1", "en": "a car brakes", "zh": "车刹车"}),
+                Event(1, {"name": "bump", "speed": 0.5}),
+            ),
             "env_id": "worldsim/City-v0",
             "spec": {"size": [64, 64]},
             "control_dt": 0.1,
@@ -53,7 +57,8 @@ def assert_same(got, want):
         np.testing.assert_array_equal(got.state[body], want.state[body])
     assert list(got.state or ()) == list(want.state or ())
     for name in (
-        "caption", "env_id", "spec", "control_dt", "action_spec", "seed", "policy", "variation", "source", "model"
+        "caption", "events", "env_id", "spec", "control_dt", "action_spec", "seed", "policy", "variation", "source",
+        "model",
     ):  # fmt: skip
         assert getattr(got, name) == getattr(want, name), name
 

@@ -223,7 +223,9 @@ def test_a_pickled_store_keeps_its_version(store):
 
 def test_metadata_stays_plain_json(store):
     group = json.loads((store.path / SEGMENTS / store.commits[0].segment / "zarr.json").read_text())
-    assert group["attributes"]["captions"] == [["a street", "街道"], ["a street in rain", "雨中的街道"]]
+    texts = [["a street", "街道"], ["a street in rain", "雨中的街道"], ["a car brakes", "车刹车"]]
+    assert group["attributes"]["captions"] == texts  # each pair once, whoever says it
+    assert group["attributes"]["episodes"][0]["events"][0] == [1, 2, {"name": "brake", "who": "car1"}]
     assert len(group["attributes"]["specs"]) == 1
 
 

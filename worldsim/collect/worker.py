@@ -12,7 +12,7 @@ import numpy as np
 
 from worldsim.collect.policies import policies_of
 from worldsim.errors import EnvError
-from worldsim.rollout import STATE_DIM, Caption, Policy, Rollout, control_dt_of
+from worldsim.rollout import STATE_DIM, Caption, Event, Policy, Rollout, control_dt_of
 from worldsim.store import RolloutStore
 
 __all__ = ["Episode", "Job", "make_image_env", "play", "run_batch"]
@@ -73,7 +73,7 @@ def play(
     policy = make_policy(int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
     obs, info = env.reset(seed=seed, options={"variation": dict(job.variation)} if job.variation else None)
     frames, actions, rewards, ends = [_copy(to_frame(obs))], [], [], []
-    states, captions = [info.get("state")], _captions([], 0, info)
+    states, captions, events = [info.get("state")], _captions([], 0, info), _events(0, info)
     variation = info.get("variation", {})
     limit = min(job.max_steps or MAX_STEPS, MAX_STEPS)
     done = False
@@ -88,6 +88,7 @@ def play(
         frames.append(_copy(to_frame(obs)))
         states.append(info.get("state"))
         captions = _captions(captions, len(actions), info)
+        events += _events(len(actions), info)
     return Rollout(
         obs=np.stack(frames),
         action=np.stack(actions),
@@ -96,6 +97,7 @@ def play(
         truncated=np.array([end[1] for end in ends], bool),
         state=_stack_states(states),
         caption=tuple(captions),
+        events=tuple(events),
         env_id=job.env_id,
         spec=dict(job.env_kwargs),
         control_dt=control_dt_of(env),
@@ -114,22 +116,22 @@ def run_batch(
     episodes: Sequence[Episode],
     on_episode: Callable[[int, int], bool],
 ) -> None:
-    """Collect episodes into one segment and commit it.
+    """Collect episodes and commit each as it ends, so that a killed process loses only the one that it plays.
 
     Args:
         env, to_frame: From ``make_image_env``.
         job: What the episodes have in common.
         store: Where they go.
         episodes: Which ones.
-        on_episode: Called with steps and bytes of raw frames after each; False ends the batch early, with a commit.
+        on_episode: Called with steps and bytes of raw frames after each commit; False ends the batch early.
     """
     make_policy = named_policy(env, job)
-    with store.writer(job.run_id) as writer:
-        for episode in episodes:
-            rollout = play(env, to_frame, make_policy, job, episode.seed)
+    for episode in episodes:
+        rollout = play(env, to_frame, make_policy, job, episode.seed)
+        with store.writer(job.run_id) as writer:
             writer.add(rollout, episode.key)
-            if not on_episode(len(rollout), rollout.obs.nbytes):
-                break
+        if not on_episode(len(rollout), rollout.obs.nbytes):
+            break
 
 
 def named_policy(env: gym.Env, job: Job) -> Callable[[int], Policy]:
@@ -190,6 +192,14 @@ def _captions(captions: list[Caption], t: int, info: Mapping[str, Any]) -> list[
     if text is None or (captions and (captions[-1].en, captions[-1].zh) == (text["en"], text["zh"])):
         return captions
     return [*captions, Caption(t, text["en"], text["zh"])]
+
+
+def _events(t: int, info: Mapping[str, Any]) -> list[Event]:
+    """Return the events of one step; an env may name them by a text alone."""
+    found = info.get("events")
+    if not isinstance(found, list | tuple):
+        return []
+    return [Event(t, dict(event) if isinstance(event, Mapping) else {"name": str(event)}) for event in found]
 
 
 def _stack_states(states: Sequence[Mapping[str, Mapping[str, Any]] | None]) -> dict[str, np.ndarray] | None:

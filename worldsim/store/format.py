@@ -157,6 +157,8 @@ class EpisodeInfo:
     variation: Mapping[str, Any] = field(default_factory=dict)
     captions: tuple[tuple[int, str, str], ...] = ()
     """(t, English, Chinese), each from its step on."""
+    events: tuple[tuple[int, Mapping[str, Any]], ...] = ()
+    """(t, facts) of what happened; empty in segments from before events were kept."""
     bodies: tuple[str, ...] | None = None
     """Names of the rows of ``state``, or None where no state was recorded."""
     terminated: bool

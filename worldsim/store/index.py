@@ -79,6 +79,7 @@ def _episode_info(entry: Mapping[str, Any], index: Mapping[str, Any]) -> Episode
         action_spec=tuple(spec["action_spec"]),
         variation=entry["variation"],
         captions=tuple((t, *index["captions"][caption]) for t, caption in entry["captions"]),
+        events=tuple((t, _with_words(facts, text, index)) for t, text, facts in entry.get("events", ())),
         bodies=None if entry["bodies"] is None else tuple(entry["bodies"]),
         terminated=entry["terminated"],
         truncated=entry["truncated"],
@@ -88,3 +89,7 @@ def _episode_info(entry: Mapping[str, Any], index: Mapping[str, Any]) -> Episode
         source=entry["source"],
         model=entry["model"],
     )
+
+
+def _with_words(facts: Mapping[str, Any], text: int | None, index: Mapping[str, Any]) -> Mapping[str, Any]:
+    return facts if text is None else {**facts, **dict(zip(("en", "zh"), index["captions"][text], strict=True))}

@@ -18,7 +18,7 @@ import google_crc32c
 import numpy as np
 
 from worldsim.errors import StoreError
-from worldsim.rollout import STATE_DIM, Rollout
+from worldsim.rollout import STATE_DIM, Event, Rollout
 from worldsim.store.codecs import encode
 from worldsim.store.format import (
     CHUNK_OF,
@@ -135,10 +135,8 @@ class SegmentFiles:
             "seed": rollout.seed,
             "policy": rollout.policy,
             "variation": json.loads(_json(rollout.variation)),
-            "captions": [
-                [caption.t, self._captions.setdefault((caption.en, caption.zh), len(self._captions))]
-                for caption in rollout.caption
-            ],
+            "captions": [[caption.t, self._text(caption.en, caption.zh)] for caption in rollout.caption],
+            "events": [self._event_entry(event) for event in rollout.events],
             "spec": self._specs.setdefault(spec, len(self._specs)),
             "bodies": list(rollout.state) if rollout.state else None,
             "terminated": bool(rollout.terminated[-1]),
@@ -149,6 +147,15 @@ class SegmentFiles:
             "source": rollout.source,
             "model": rollout.model,
         }
+
+    def _event_entry(self, event: Event) -> list[Any]:
+        """Return (t, index of its words or None, everything else)."""
+        facts = json.loads(_json(event.facts))
+        has_words = isinstance(facts.get("en"), str) and isinstance(facts.get("zh"), str)
+        return [event.t, self._text(facts.pop("en"), facts.pop("zh")) if has_words else None, facts]
+
+    def _text(self, en: str, zh: str) -> int:
+        return self._captions.setdefault((en, zh), len(self._captions))
 
     def _joined_state(self) -> np.ndarray:
         num_bodies = max(state.shape[1] for state in self._states if state is not None)

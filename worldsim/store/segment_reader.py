@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldsim.rollout import STATE_DIM, ActionDim, Caption, Rollout
+from worldsim.rollout import STATE_DIM, ActionDim, Caption, Event, Rollout
 from worldsim.store.format import SEGMENTS, Commit, ObjectRecord
 from worldsim.store.index import Entry
 from worldsim.store.reader import RowReader, open_rows
@@ -71,6 +71,7 @@ class SegmentReader:
             },
             state=state,
             caption=tuple(Caption(*caption) for caption in info.captions),
+            events=tuple(Event(*event) for event in info.events),
             env_id=info.env_id,
             spec=info.spec,
             control_dt=info.control_dt,

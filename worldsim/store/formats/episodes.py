@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from worldsim.errors import StoreError
-from worldsim.rollout import ActionDim, Caption, Rollout
+from worldsim.rollout import ActionDim, Caption, Event, Rollout
 from worldsim.store.store import RolloutStore
 
 __all__ = ["STEP_FIELDS", "Item", "Progress", "build", "describe", "has_states"]
@@ -34,6 +34,7 @@ def describe(store: RolloutStore, episode: int) -> dict[str, Any]:
         "policy": info.policy,
         "variation": dict(info.variation),
         "captions": [list(caption) for caption in info.captions],
+        "events": [[t, dict(facts)] for t, facts in info.events],
         "bodies": None if info.bodies is None else list(info.bodies),
         "source": info.source,
         "model": info.model,
@@ -65,6 +66,7 @@ def build(
         truncated=truncated.astype(bool),
         state=state,
         caption=tuple(Caption(*caption) for caption in facts.get("captions", ())),
+        events=tuple(Event(*event) for event in facts.get("events", ())),
         env_id=facts.get("env_id", ""),
         spec=facts.get("spec", {}),
         control_dt=facts.get("control_dt", 0.1),
