@@ -28,7 +28,7 @@ from worldsim.evaluate.physics.geometry import (
 )
 from worldsim.evaluate.physics.track import Filters, assign
 
-__all__ = ["HIDDEN", "MISSING", "OUTSIDE", "SEEN", "Tracks", "extract", "reference_pixels"]
+__all__ = ["HIDDEN", "MISSING", "OUTSIDE", "SEEN", "SLIGHT", "Tracks", "extract", "reference_pixels"]
 
 SEEN, HIDDEN, OUTSIDE, MISSING = range(4)
 """Status of an object in a frame: seen; behind something; out of the frame; not there though it ought to be seen."""
@@ -36,7 +36,8 @@ GHOST = 0.35
 """Share of an object's area from which a blob that belongs to nobody counts as one more object."""
 _FAINT = 24.0  # levels of chroma from which a pixel is coloured, in a frame without noise
 _NOISY = 3.0  # levels of noise from which frames are smoothed first
-_SLIGHT = 0.12  # of an object's area, below which what is seen of it tells no position
+SLIGHT = 0.2
+"""Share of an object's area below which what is seen of it tells no position."""
 _DARK = 112.0  # brightest level of screens, hands and rods, which hide things
 _HIDING = 0.4  # of an object's outline that is covered where it is hidden
 _GREY = 180.0  # level of the surroundings where a blob has no grey neighbours
@@ -162,7 +163,7 @@ class _Extraction:
                 parts = owned[k]
                 area[t, k] = blobs.area[parts].sum() if parts else 0.0
                 full = self._full_area(k, t, expected[k])
-                if area[t, k] < _SLIGHT * full:
+                if area[t, k] < SLIGHT * full:
                     status[t, k] = self._why_unseen(t, k, expected[k], full, last_status[k], area[t, k] > 0)
                     continue
                 px[t, k], shown = self._centre(t, k, blobs, parts, full)

@@ -16,6 +16,9 @@ from worldsim.evaluate.physics.sheet import LATE, Drawn, Sheet
 
 __all__ = ["score_laws"]
 
+_EYE = 0.005  # m by which a place may be wrong, a tenth of a pixel
+_DECIDED = 0.06  # of gravity, within which such places must leave it
+
 
 def score_laws(sheet: Sheet) -> None:
     """Fit what the scenario has: gravity, bounces, slopes, swings, and when things meet."""
@@ -41,19 +44,27 @@ def _flight(sheet: Sheet) -> None:
         return
     gravity, sideways, rebound, met = [], [], [], []
     for k, body in enumerate(clip.objects):
-        true_path, path = sheet.truth.world[first:, k], sheet.model.world[first:, k]
+        true_path, path = sheet.truth.world[first:, k].copy(), sheet.model.world[first:, k].copy()
+        if clip.scenario == "support_removal":
+            start = clip.state[body.name][first - 1, 2]
+            _forget_before_fall(true_path, start)
+            _forget_before_fall(path, start)
         true_fit = _fit(clip, true_path[:, 2], body.half[2], g)
         if true_fit is None:
             continue
         fit = _fit(clip, path[:, 2], body.half[2], g)
-        if true_fit.per_metre * 0.004 < 0.05 * g:  # 4 mm, a twentieth of a pixel, may not decide it
+        if true_fit.per_metre * _EYE < _DECIDED * g and abs(true_fit.g - g) < 0.02 * g:
             gravity.append(min(abs(fit.g - g) / g, 1.0) if fit else 1.0)
             if clip.scenario == "projectile":
-                drift = _fit_sideways(path[:, 0], fit, clip.dt) if fit else None
+                drift = _fit_sideways(path[:, 0], fit, clip.dt) if fit and gravity[-1] < 1.0 else None
                 sideways.append(min(abs(drift) / g, 1.0) if drift is not None else 1.0)
             if fit:
                 sheet.fits += _drawn_flight(sheet, k, path, fit, g)
-        true_bounces = [b for b in laws.bounces(true_fit, clip.dt) if b.before < -0.8]
+        if body.shape != "ball":
+            continue
+        whole = [arc for arc in true_fit.arcs if arc[1] - arc[0] >= laws.MIN_ARC]  # one frame more than is needed
+        clear = laws.fit_flight(true_path[:, 2], whole, clip.dt)
+        true_bounces = [b for b in laws.bounces(clear, clip.dt) if b.before < -0.8] if clear else []
         own = laws.bounces(fit, clip.dt) if fit else []
         for bounce in true_bounces:
             near = min(own, key=lambda b: abs(b.time_s - bounce.time_s), default=None)
@@ -69,6 +80,12 @@ def _flight(sheet: Sheet) -> None:
     ):
         if values:
             sheet.put(name, float(np.mean(values)), failed=worst in values)
+
+
+def _forget_before_fall(path: np.ndarray, start: float) -> None:
+    """Forget where a body (F, 3) was until it is 3 cm below a height in metres; in place."""
+    fallen = np.flatnonzero(np.nan_to_num(path[:, 2], nan=np.inf) < start - 0.03)
+    path[: fallen[0] if len(fallen) else len(path)] = np.nan
 
 
 def _fit(clip: Clip, height: np.ndarray, ground: float, g: float) -> laws.Flight | None:

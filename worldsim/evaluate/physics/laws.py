@@ -115,8 +115,8 @@ def smooth(positions: np.ndarray, dt: float, window: int = _WINDOW) -> tuple[np.
 def flight_arcs(height: np.ndarray, ground: float, g: float, dt: float) -> list[tuple[int, int]]:
     """Return first and last frames of the stretches in which a body is in the air.
 
-    A stretch ends where the height is unknown or near the ground, and where the second difference points upwards, which
-    only a contact can do.
+    A stretch ends where the height is unknown or near the ground, and where, within a frame's reach of the ground, the
+    second difference points upwards, which only a contact can do.
 
     Args:
         height: (F,) metres of the body's centre, NaN where unknown.
@@ -125,9 +125,10 @@ def flight_arcs(height: np.ndarray, ground: float, g: float, dt: float) -> list[
         dt: Seconds per frame.
     """
     airborne = np.isfinite(height) & (np.nan_to_num(height) > ground + _LIFT)
-    bend = np.full(len(height), np.nan)
-    bend[1:-1] = height[2:] - 2 * height[1:-1] + height[:-2]
-    kinked = np.nan_to_num(bend, nan=-1.0) > _KINK * g * dt**2
+    down, up = height[1:-1] - height[:-2], height[2:] - height[1:-1]  # m in the frame before and after
+    reaches = height[1:-1] - ground < 1.3 * np.maximum(np.abs(down), np.abs(up)) + _LIFT
+    kinked = np.zeros(len(height), bool)
+    kinked[1:-1] = (up - down > _KINK * g * dt**2) & reaches  # NaN is false
     cut_after = np.zeros(len(height), bool)  # an arc ends with this frame
     for i in np.flatnonzero(kinked):
         if kinked[i + 1]:

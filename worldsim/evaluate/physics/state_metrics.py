@@ -16,7 +16,7 @@ from scipy.stats import kendalltau
 from worldsim.evaluate.physics import laws
 from worldsim.evaluate.physics.clip import Clip
 from worldsim.evaluate.physics.events import events_of, fall_times, task_reached
-from worldsim.evaluate.physics.extract import HIDDEN, MISSING, OUTSIDE, SEEN, Tracks, hues, reference_pixels
+from worldsim.evaluate.physics.extract import HIDDEN, MISSING, OUTSIDE, SEEN, SLIGHT, Tracks, hues, reference_pixels
 from worldsim.evaluate.physics.geometry import ball_to_world, depth_of, outline_radius, to_world
 from worldsim.evaluate.physics.law_metrics import score_laws
 from worldsim.evaluate.physics.sheet import FAR, FAST, HORIZONS_S, LATE, METRICS, Drawn, Metric, Score, Sheet, at_floor
@@ -35,7 +35,7 @@ _ENERGETIC = frozenset({
 def truth_tracks(clip: Clip) -> Tracks:
     """Return the tracks that a perfect eye would read: the state through the camera, visibility from the masks.
 
-    An object is seen where at least 30% of its outline are; without masks, wherever its state is known and in view.
+    An object is seen where a share of SLIGHT of it is; without masks, wherever its state is known and in view.
     """
     bodies = clip.objects
     px = np.stack([reference_pixels(clip, body) for body in bodies], axis=1)  # (F, N, 2)
@@ -58,7 +58,7 @@ def truth_tracks(clip: Clip) -> Tracks:
             area[:, k] = clip.mask(body.name).sum(axis=(1, 2))
             if body.shape != "ball":
                 full = np.full(len(clip), np.median(area[: clip.num_context, k]))
-            status[inside & (area[:, k] < 0.3 * full), k] = HIDDEN
+            status[inside & (area[:, k] < SLIGHT * full), k] = HIDDEN
             whole = area[:, k] > (0.6 if body.shape != "ball" else 0.9) * full
             size[whole, k] = area[whole, k] / full[whole]
         else:
@@ -264,7 +264,8 @@ def _solidity(sheet: Sheet) -> None:
         return  # its balls pass each other
     deepest = max(0.0, _deepest(clip, model) - _deepest(clip, true))
     seen = np.isfinite(model[..., 0]).any()
-    if np.isfinite(true[..., 0]).any() and clip.scenario not in ("camera", "cart", "push", "pick_place"):
+    has_ball = any(body.shape == "ball" for body in clip.objects)
+    if has_ball and np.isfinite(true[..., 0]).any() and clip.scenario != "camera":
         sheet.put("penetration", deepest if seen else None)
     if clip.scenario == "solid_wall" and clip.variation.get("opening") == "closed":
         wall, start = clip.state["wall"][0, :3], clip.state[names[0]][clip.num_context - 1, 0]
