@@ -293,17 +293,18 @@ class Dynamics:
     def __init__(self, scene: Scene, dt: float) -> None:
         self._scene, self._client, self._dt = scene, scene._client, dt
 
-    def begin(self, gravity: float, parts: int = 1) -> None:
+    def begin(self, gravity: float, parts: int = 1, iterations: int = 50) -> None:
         """Set the solver up; to be called after the scene was cleared and before bodies are added.
 
         Args:
             gravity: m/s2.
             parts: How many steps Bullet makes of one tick; linked bodies need several to keep their energy.
+            iterations: Rounds in which contacts and motors are reconciled per tick.
         """
         pybullet.setPhysicsEngineParameter(
             fixedTimeStep=self._dt,
             numSubSteps=parts,
-            numSolverIterations=50,
+            numSolverIterations=iterations,
             contactERP=_CONTACT_ERP,
             restitutionVelocityThreshold=0.08,
             enableConeFriction=1,
