@@ -6,6 +6,7 @@ Bullet answers which bodies touch and what the camera sees. `Dynamics` lets Bull
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -53,10 +54,11 @@ _POOLS = (_Pool(), _Pool(), _Pool(), _Pool())  # vertices, normals, uvs, indices
 
 
 class Box(NamedTuple):
-    """A solid box for contacts: centre and half extents in metres, in the frame of its body."""
+    """A solid box for contacts: centre, half extents in metres and turn about z in rad, in the frame of its body."""
 
     centre: tuple[float, float, float]
     half: tuple[float, float, float]
+    yaw: float = 0.0
 
 
 class View(NamedTuple):
@@ -121,6 +123,7 @@ class Scene:
                 shapeTypes=[pybullet.GEOM_BOX] * len(boxes),
                 halfExtents=[list(b.half) for b in boxes],
                 collisionFramePositions=[list(b.centre) for b in boxes],
+                collisionFrameOrientations=[(0.0, 0.0, math.sin(b.yaw / 2), math.cos(b.yaw / 2)) for b in boxes],
                 physicsClientId=self._client,
             )
         body = pybullet.createMultiBody(0, collision, visual, physicsClientId=self._client)
