@@ -4,7 +4,8 @@ A look is a handful of numbers, so a dusk that falls is a straight line between 
 camera saw under white light into the frame; it is a pure function of its arguments.
 
 Light sources are marked by colour: a surface whose blue exceeds its red by a fifth shines warm white when lamps are on,
-and one of almost pure red shines red. No other surface of a world may have such a colour.
+and one of almost pure red shines red; one without any red or without any blue, a brake light or a traffic light, shines
+in its own colour at all times. No other surface of a world may have such a colour.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class Look:
     lamps: float
     """0 = off, 1 = windows, street lamps and headlights are on."""
     rain: float
-    """0 = dry, 1 = streaks in the air and a shining road."""
+    """0 = none, 1 = streaks in the air."""
+    wet: float
+    """0 = dry, 1 = a road that mirrors the sky."""
 
 
 def blend(a: Look, b: Look, weight: float) -> Look:
@@ -69,27 +72,27 @@ def blend(a: Look, b: Look, weight: float) -> Look:
 
 _CLEAR = {
     "day": Look(0.80, 0.55, 0.55, (1.06, 1.03, 0.98), 1.1, (70, 135, 225), (185, 215, 245), (20, 15, 5),
-                (190, 212, 235), 0.005, 0.0, 0.0),
+                (190, 212, 235), 0.005, 0.0, 0.0, 0.0),
     "dusk": Look(0.30, 0.42, 0.62, (1.05, 0.66, 0.50), 1.15, (72, 62, 128), (250, 140, 62), (60, 50, 10),
-                 (215, 125, 85), 0.007, 0.75, 0.0),
+                 (215, 125, 85), 0.007, 0.75, 0.0, 0.0),
     "night": Look(0.70, 0.60, 0.30, (0.17, 0.20, 0.36), 0.9, (5, 7, 24), (20, 24, 58), (0, 0, 0),
-                  (14, 17, 42), 0.010, 1.0, 0.0),
+                  (14, 17, 42), 0.010, 1.0, 0.0, 0.0),
 }  # fmt: skip
 _RAIN = {
     "day": Look(0.80, 0.72, 0.18, (0.62, 0.66, 0.72), 0.5, (105, 113, 124), (150, 157, 166), (0, 0, 0),
-                (140, 147, 157), 0.016, 0.15, 1.0),
+                (140, 147, 157), 0.016, 0.15, 1.0, 1.0),
     "dusk": Look(0.30, 0.66, 0.22, (0.62, 0.46, 0.44), 0.6, (66, 56, 72), (150, 104, 88), (12, 6, 2),
-                 (128, 92, 84), 0.016, 0.85, 1.0),
+                 (128, 92, 84), 0.016, 0.85, 1.0, 1.0),
     "night": Look(0.70, 0.66, 0.20, (0.16, 0.18, 0.26), 0.6, (24, 27, 36), (38, 42, 54), (0, 0, 0),
-                  (32, 36, 47), 0.018, 1.0, 1.0),
+                  (32, 36, 47), 0.018, 1.0, 1.0, 1.0),
 }  # fmt: skip
 _FOG = {
     "day": Look(0.80, 0.75, 0.20, (0.95, 0.96, 0.98), 0.7, (196, 202, 208), (212, 216, 220), (0, 0, 0),
-                (210, 214, 218), 0.050, 0.1, 0.0),
+                (210, 214, 218), 0.050, 0.1, 0.0, 0.0),
     "dusk": Look(0.30, 0.68, 0.24, (0.95, 0.66, 0.52), 0.75, (176, 128, 116), (216, 154, 116), (15, 10, 0),
-                 (208, 148, 116), 0.050, 0.7, 0.0),
+                 (208, 148, 116), 0.050, 0.7, 0.0, 0.0),
     "night": Look(0.70, 0.66, 0.20, (0.22, 0.24, 0.32), 0.6, (44, 48, 60), (66, 70, 84), (0, 0, 0),
-                  (64, 68, 82), 0.055, 1.0, 0.0),
+                  (64, 68, 82), 0.055, 1.0, 0.0, 0.0),
 }  # fmt: skip
 
 
@@ -151,9 +154,12 @@ def compose(
         color[tail] += (_TAIL - color[tail]) * np.float32(0.9 * look.lamps)
     else:
         color = color * light
+    shining = (albedo[..., 2] == 0) | (albedo[..., 0] == 0)
+    if shining.any():
+        color[shining] = albedo[shining] * (np.float32(255) / albedo[shining].max(axis=1, keepdims=True))
     low, haze = np.array(look.sky_low, np.float32), np.array(look.haze, np.float32)
-    if look.rain > 0:
-        wet = lens.grazing * (view.body == ground) * np.float32(0.55 * look.rain)
+    if look.wet > 0:
+        wet = lens.grazing * (view.body == ground) * np.float32(0.55 * look.wet)
         color += (low - color) * wet[..., None]
     clearness = np.exp(view.depth * np.float32(-look.density))[..., None]
     color -= haze

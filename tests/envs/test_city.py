@@ -18,7 +18,9 @@ import worldsim  # noqa: F401 - registers the ids
 from worldsim.errors import ActionError, EnvError, PromptError
 from worldsim.rollout import Truth
 
-PLAIN = {"change": "none", "time_of_day": "day", "weather": "clear", "traffic": "light"}
+PLAIN = {
+    "change": "none", "time_of_day": "day", "weather": "clear", "traffic": "light", "pedestrians": "none", "bend": 0.0
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -119,13 +121,13 @@ def test_the_ego_follows_the_bicycle_equations(env):
 
 def test_a_wet_road_holds_less(env):
     rates = []
-    for weather in ("clear", "rain"):
-        env.reset(seed=5, options={"variation": {**PLAIN, "weather": weather, "start_speed": 10.0}})
+    for wetness in (0.0, 1.0, 0.5):
+        env.reset(seed=5, options={"variation": {**PLAIN, "wetness": wetness, "start_speed": 10.0}})
         for _ in range(3):
             env.step(np.array([1.0, 0.5], np.float32))
         state = env.snapshot().state
         rates.append(state.yaw_rate * state.speed)
-    assert rates == pytest.approx([7.0, 5.0], rel=1e-3)
+    assert rates == pytest.approx([7.0, 5.0, 6.0], rel=1e-3)
 
 
 def test_it_never_reverses_and_never_exceeds_its_speed(env):
@@ -144,9 +146,10 @@ def test_hitting_something_ends_the_episode_and_costs_five(env):
             break
     assert terminated is True and truncated is False
     assert reward == pytest.approx(sum(info["reward_terms"].values()))
-    assert any("collision" in e or "off the road" in e for e in info["events"])
-    assert (info["reward_terms"]["collision"] == -5.0) == any("collision" in e for e in info["events"])
-    assert info["cost"] == 1.0
+    names = {event["name"] for event in info["events"]}
+    assert names & {"collision", "off_road"}
+    assert (info["reward_terms"]["collision"] == -5.0) == ("collision" in names)
+    assert info["cost"] == sum(info["cost_terms"].values()) >= 1.0
     with pytest.raises(EnvError, match="reset"):
         env.step(np.zeros(2, np.float32))
 
@@ -175,7 +178,7 @@ def test_what_it_was_not_told_it_says(env):
         env.reset(options={"variation": {"snow": 1}})
     with pytest.raises(EnvError, match="clear, rain, fog"):
         env.reset(options={"variation": {"weather": "hail"}})
-    with pytest.raises(EnvError, match=r"5\.0 to 10\.0"):
+    with pytest.raises(EnvError, match=r"2\.0 to 13\.0"):
         env.reset(options={"variation": {"start_speed": 20}})
     with pytest.raises(EnvError, match="prompt, variation, snapshot"):
         env.reset(options={"weather": "rain"})
@@ -204,7 +207,7 @@ def test_a_prompt_in_mid_episode_turns_the_day_into_a_foggy_night_within_a_secon
         night, *_, info = env.step(np.zeros(2, np.float32))
         clear, *_ = day.step(np.zeros(2, np.float32))
         gone.append(clear.mean() - night.mean())
-    assert gone[0] > 0 and gone[9] > 60
+    assert gone[0] != 0 and gone[9] > 60
     assert all(later >= earlier - 3 for earlier, later in pairwise(gone))
     assert any(word in info["caption"]["en"] for word in ("fog", "mist", "haz"))
 
@@ -214,7 +217,9 @@ def test_the_caption_changes_with_the_weather_at_the_step_it_changes(env):
     _, _, infos = _drive(env, 9, 8, "lane_follower", options)
     captions = [info["caption"]["en"] for info in infos]
     assert len(set(captions[:5])) == 1 and len(set(captions[5:])) == 1 and captions[4] != captions[5]
-    assert infos[5]["events"] == ["change: weather to fog"]
+    (event,) = [event for event in infos[5]["events"] if event["name"] == "change"]
+    assert (event["factor"], event["value"]) == ("weather", "fog")
+    assert event["en"] and event["zh"]
 
 
 def test_every_time_and_weather_looks_different(env):
@@ -233,7 +238,7 @@ def test_heavy_traffic_means_more_cars(env):
     counts = []
     for traffic in ("light", "heavy"):
         _, _, infos = _drive(env, 12, 20, "lane_follower", {"variation": {**PLAIN, "traffic": traffic}})
-        counts.append(max(len(info["state"]) - 1 for info in infos))
+        counts.append(max(sum(name.startswith("car") for name in info["state"]) for info in infos))
     assert counts[0] <= 3 and counts[1] >= 5
 
 

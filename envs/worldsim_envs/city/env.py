@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,9 +22,25 @@ from trimesh.visual.material import PBRMaterial
 
 from worldsim.errors import EnvError
 from worldsim.rollout import ActionDim, check_action
-from worldsim_envs.captions import street_caption
-from worldsim_envs.city.factors import FACTORS, checked_factors, draw_factors
-from worldsim_envs.city.layout import CAR_COLORS, CAR_SIZE, PALETTE, Block, Layout, atlas, car_mesh, ground_mesh
+from worldsim_envs.city.blocks import Block
+from worldsim_envs.city.event_words import event_caption
+from worldsim_envs.city.events import collision, happened, light_ahead
+from worldsim_envs.city.factors import CHANGEABLE, FACTORS, checked_factors, draw_factors
+from worldsim_envs.city.layout import Key, Layout
+from worldsim_envs.city.lights import colors
+from worldsim_envs.city.paint import (
+    CAR_COLORS,
+    CAR_SIZE,
+    COAT_COLORS,
+    PALETTE,
+    WALKER_SIZE,
+    atlas,
+    brake_mesh,
+    car_mesh,
+    ground_mesh,
+    signal_mesh,
+    walker_mesh,
+)
 from worldsim_envs.city.policies import POLICIES
 from worldsim_envs.city.state import (
     CONTROL_DT,
@@ -38,21 +53,26 @@ from worldsim_envs.city.state import (
     CitySnapshot,
     CityState,
     changed,
-    look_at,
+    conditions_at,
     middle,
     move_ego,
     sight_of,
 )
-from worldsim_envs.city.traffic import NUM_CARS, gap_ahead, move_cars, spawn_cars
-from worldsim_envs.look import Lens, Look, compose, look_of
+from worldsim_envs.city.traffic import NUM_CARS, Moving, gap_ahead, move_cars, spawn_cars
+from worldsim_envs.city.walkers import NUM_WALKERS, move_walkers, spawn_walkers
+from worldsim_envs.city.weather import Conditions, grip_on, look_under
+from worldsim_envs.city.words import city_prompt, scene_caption
+from worldsim_envs.look import Lens, Look, compose
 from worldsim_envs.mesh import Mesh
-from worldsim_envs.prompts import parse_prompt
 from worldsim_envs.scene import Box, Camera, Scene, View
 
 __all__ = ["CityEnv"]
 
 CAMERA_HEIGHT, CAMERA_FOV, CAMERA_PITCH = 1.4, 90.0, float(np.radians(-5.0))  # m, deg, rad
 OFF_ROAD_LIMIT = 3.0  # m
+_NOTHING = ({"progress": 0.0, "collision": 0.0}, {"collision": 0.0, "off_road": 0.0, "red_light": 0.0}, [])
+"""Reward terms, costs and events of a reset."""
+_AWAY = (0.0, 0.0, -500.0, 0.0)  # pose of a body that is not there
 
 
 class CityEnv(gym.Env, EzPickle):
@@ -164,15 +184,14 @@ class CityEnv(gym.Env, EzPickle):
             raise EnvError(f"reset options are prompt, variation, snapshot; got {sorted(unknown_options)}")
         if options.get("snapshot") is not None:
             self.restore(options["snapshot"])
-            return self._frame.copy(), self._info({"progress": 0.0, "collision": 0.0}, [])
-        drawn = draw_factors(self.np_random)
+            return self._frame.copy(), self._info(*_NOTHING)
+        wished: dict[str, Any] = {}
         unknown: list[str] = []
         if options.get("prompt") is not None:
-            wished, unknown = parse_prompt(options["prompt"])
-            drawn |= wished
-            drawn["change"] = "none"
-        drawn |= checked_factors(options.get("variation") or {})
-        self._variation, self._unknown = drawn, tuple(unknown)
+            reading = city_prompt(options["prompt"])
+            wished, unknown = {**checked_factors(reading.factors), "change": "none"}, reading.unknown
+        wished |= checked_factors(options.get("variation") or {})
+        self._variation, self._unknown = draw_factors(self.np_random, wished), tuple(unknown)
         if unknown:
             _warn_unknown(unknown)
         self._episode_seed = int(self.np_random.integers(1 << 31))
@@ -180,7 +199,7 @@ class CityEnv(gym.Env, EzPickle):
         self._state = self._start()
         self._place()
         self._show()
-        return self._frame.copy(), self._info({"progress": 0.0, "collision": 0.0}, [])
+        return self._frame.copy(), self._info(*_NOTHING)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Advance by one control step of 0.1 s.
@@ -192,27 +211,27 @@ class CityEnv(gym.Env, EzPickle):
         state = self._running()
         low, high = self.action_space.low, self.action_space.high  # type: ignore[attr-defined]
         steer, throttle = check_action(action, low, high, ("steer", "throttle")).tolist()
-        events: list[str] = []
         moved = move_ego(state, steer * MAX_STEER, throttle * (MAX_THROTTLE if throttle > 0 else MAX_BRAKE))
-        moved = self._change_world(moved, events)
-        x, y, yaw = middle(moved)
-        cars = move_cars(self._layout, moved.cars, (x, y, yaw), self.control_dt)
-        cars = spawn_cars(self._layout, cars, (x, y, yaw), NUM_CARS[moved.traffic], (self._episode_seed, moved.step))
-        moved = self._follow_route(replace(moved, cars=cars))
+        moved, events = self._change_world(moved)
+        moved = self._follow_route(self._move_others(moved))
         heading = self._route_points(moved)[0, 2]
         progress = (moved.x - state.x) * np.cos(heading) + (moved.y - state.y) * np.sin(heading)
         self._state = moved
         self._place()
-        hit = self._hit()
-        off = self._layout.off_road(x, y) > OFF_ROAD_LIMIT
+        x, y, _ = middle(moved)
+        hit, off = self._hit(), self._layout.off_road(x, y) > OFF_ROAD_LIMIT
+        events += happened(self._layout, state, moved, self._leader(moved))
         if hit:
-            events.append(f"collision: {hit}")
+            events.append(collision(moved, hit))
         if off:
-            events.append("off the road")
+            events.append({"name": "off_road"})
         terms = {"progress": 0.1 * float(progress), "collision": -5.0 if hit else 0.0}
-        self._state = replace(moved, over=bool(hit) or off)
+        ran_red = any(event["name"] == "red_light" for event in events)
+        costs = {"collision": float(bool(hit)), "off_road": float(off), "red_light": float(ran_red)}
+        over = bool(hit) or off
+        self._state = replace(moved, over=over)
         self._show()
-        return self._frame.copy(), float(sum(terms.values())), bool(hit) or off, False, self._info(terms, events)
+        return self._frame.copy(), float(sum(terms.values())), over, False, self._info(terms, costs, events)
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """Return the present frame, or None without a render mode."""
@@ -261,7 +280,9 @@ class CityEnv(gym.Env, EzPickle):
             PromptError: If no word was understood.
         """
         state = self._running()
-        wished, unknown = parse_prompt(text)
+        reading = city_prompt(text)
+        wished = {name: value for name, value in checked_factors(reading.factors).items() if name in CHANGEABLE}
+        unknown = [*reading.unknown, *(phrase for name, phrase in reading.phrases.items() if name not in CHANGEABLE)]
         self._unknown = tuple(unknown)
         if unknown:
             _warn_unknown(unknown)
@@ -295,17 +316,26 @@ class CityEnv(gym.Env, EzPickle):
         """Fill the Bullet scene with what an episode keeps: ground, ego and the pool of cars."""
         v = self._variation
         self._layout = Layout(
-            v["map_seed"], 1 if v["side"] == "right" else -1, v["traffic"] == "heavy", v["building_height"]
+            v["map_seed"], 1 if v["side"] == "right" else -1, v["traffic"], v["building_height"], v["bend"]
         )
-        self._blocks: dict[tuple[int, int, int], Block] = {}
-        self._drawn: dict[tuple[int, int, int], int] = {}
+        self._blocks: dict[Key, Block] = {}
+        self._drawn: dict[Key, int] = {}
+        self._signals: dict[tuple[int, int, str, str], int] = {}
         self._scene.clear()
         length, width, height = CAR_SIZE
         solid = [Box((0, 0, height / 2), (length / 2, width / 2, height / 2))]
+        depth, breadth, tall = WALKER_SIZE
+        person = [Box((0, 0, tall / 2), (depth / 2, breadth / 2, tall / 2))]
+        paints = list(CAR_COLORS)
         self._ground = self._scene.add(ground_mesh())
         self._ego = self._scene.add(None, solid)
-        paints = list(CAR_COLORS)
         self._cars = [self._scene.add(car_mesh(paints[k]), solid) for k in range(max(NUM_CARS.values()))]
+        self._brakes = [self._scene.add(brake_mesh()) for _ in self._cars]
+        coats = [COAT_COLORS[k % len(COAT_COLORS)] for k in range(max(NUM_WALKERS.values()))]
+        self._walkers = [self._scene.add(walker_mesh(coat), person) for coat in coats]
+        for body in (*self._cars, *self._brakes, *self._walkers):
+            self._scene.place(body, *_AWAY)
+        self._away = {*self._cars, *self._brakes, *self._walkers}
 
     def _start(self) -> CityState:
         v = self._variation
@@ -317,9 +347,11 @@ class CityEnv(gym.Env, EzPickle):
             if self._layout.has_street(i, j, direction):
                 break
         x, y, yaw, _ = self._layout.route(*route).points[2].tolist()
-        look = look_of(v["time_of_day"], v["weather"])
+        now = Conditions(*(v[name] for name in Conditions.__dataclass_fields__))
         rear = (x - np.cos(yaw) * WHEELBASE / 2, y - np.sin(yaw) * WHEELBASE / 2)
         cars = spawn_cars(self._layout, (), (x, y, yaw), NUM_CARS[v["traffic"]], (self._episode_seed, 0), near=16.0)
+        people = NUM_WALKERS[v["pedestrians"]]
+        walkers = spawn_walkers(self._layout, (), (x, y, yaw), people, (self._episode_seed, 0), near=9.0)
         return CityState(
             step=0,
             x=float(rear[0]),
@@ -331,10 +363,12 @@ class CityEnv(gym.Env, EzPickle):
             route=route,
             progress=2.0,
             cars=cars,
+            walkers=walkers,
             time_of_day=v["time_of_day"],
             weather=v["weather"],
             traffic=v["traffic"],
-            ramp=(look, look, 0, 1),
+            pedestrians=v["pedestrians"],
+            ramp=(now, now, 0, 1),
         )
 
     # ---- one step
@@ -346,13 +380,43 @@ class CityEnv(gym.Env, EzPickle):
             raise EnvError("the episode has terminated; call reset() first")
         return self._state
 
-    def _change_world(self, state: CityState, events: list[str]) -> CityState:
+    def _change_world(self, state: CityState) -> tuple[CityState, list[dict[str, Any]]]:
+        """Return the state with the episode's own change begun if it is time, and that event."""
         v = self._variation
         if v["change"] == "none" or state.step != v["change_step"]:
-            return state
+            return state, []
         factor, value = v["change"].split("=")
-        events.append(f"change: {factor} to {value}")
-        return changed(state, {factor: value}, v["change_length"])
+        changing = changed(state, {factor: value}, v["change_length"])
+        return changing, [{"name": "change", "factor": factor, "value": value}]
+
+    def _leader(self, state: CityState) -> int | None:
+        """Return the slot of the car that is next on the ego's route."""
+        slots, others = self._obstacles(state)
+        distance, index = gap_ahead(self._route_points(state)[2:], others)
+        return slots[index] if distance < 100 and index < len(slots) else None
+
+    def _obstacles(self, state: CityState) -> tuple[list[int], np.ndarray]:
+        """Return the slots of the cars, and where cars and then people on the carriageway are, (N, 2)."""
+        at = [car.pose[:2] for car in state.cars] + [one.pose[:2] for one in state.walkers if one.is_crossing]
+        return [car.slot for car in state.cars], np.array(at).reshape(-1, 2)
+
+    def _move_others(self, state: CityState) -> CityState:
+        """Return the state with cars and people one step on, and those who left replaced."""
+        ego, key, layout = middle(state), (self._episode_seed, state.step), self._layout
+        driver = (*ego, state.speed)
+        moving = Moving(
+            driver,
+            tuple(one.pose[:2] for one in state.walkers if one.is_crossing),
+            state.step,
+            grip_on(conditions_at(state).wetness),
+        )
+        cars = move_cars(layout, state.cars, moving, self.control_dt)
+        wheels = [driver, *((*car.pose[:3], car.speed) for car in cars)]
+        walkers = move_walkers(layout, state.walkers, wheels, state.step, self.control_dt)
+        cars = spawn_cars(layout, cars, ego, NUM_CARS[state.traffic], key)
+        if state.step % 4 == 0:
+            walkers = spawn_walkers(layout, walkers, ego, NUM_WALKERS[state.pedestrians], key)
+        return replace(state, cars=cars, walkers=walkers)
 
     def _follow_route(self, state: CityState) -> CityState:
         """Move the ego's progress along its route, or plan another from the lane it is now on."""
@@ -380,20 +444,24 @@ class CityEnv(gym.Env, EzPickle):
         """Return what the ego touches now, or an empty text."""
         state = self._running(or_over=True)
         x, y, _ = middle(state)
-        near = [c for c in state.cars if np.hypot(*np.subtract(c.pose[:2], (x, y))) < 6.0]
-        for car in near:
-            if self._scene.touching(self._ego, [self._cars[car.slot]]):
+        for car in state.cars:
+            is_near = math.hypot(car.pose[0] - x, car.pose[1] - y) < 6.0
+            if is_near and self._scene.touching(self._ego, [self._cars[car.slot]]):
                 return f"car{car.slot}"
-        for key, body in self._drawn.items():
-            x0, y0, x1, y1 = self._block(key).area
-            is_near = x0 - 9 < x < x1 + 9 and y0 - 9 < y < y1 + 9
-            if key[0] == 0 and is_near and self._block(key).boxes and self._scene.touching(self._ego, [body]):
-                return "parked car or building"
+        for one in state.walkers:
+            is_near = math.hypot(one.pose[0] - x, one.pose[1] - y) < 4.0
+            if is_near and self._scene.touching(self._ego, [self._walkers[one.slot]]):
+                return f"pedestrian{one.slot}"
+        for key in self._layout.blocks_at(x, y):
+            block = self._block(key)
+            apart = [_distance(box, x, y) for box in block.boxes]
+            if min(apart, default=9.0) < 2.5 and self._scene.touching(self._ego, [self._drawn[key]]):
+                return block.labels[apart.index(min(apart))]
         return ""
 
     # ---- what is seen
 
-    def _block(self, key: tuple[int, int, int]) -> Block:
+    def _block(self, key: Key) -> Block:
         if key not in self._blocks:
             self._blocks[key] = self._layout.block(key)
         return self._blocks[key]
@@ -402,21 +470,38 @@ class CityEnv(gym.Env, EzPickle):
         """Put every body where the state says, and the blocks around the ego into the scene."""
         state = self._running(or_over=True)
         x, y, yaw = middle(state)
-        wanted = self._layout.keys_near(x, y, yaw, sight_of(look_at(state)))
+        sight = sight_of(look_under(conditions_at(state)))
+        wanted = self._layout.keys_near(x, y, yaw, sight)
         for key in [key for key in self._drawn if key not in wanted]:
             self._scene.remove(self._drawn.pop(key))
         for key in wanted:
             if key not in self._drawn:
                 block = self._block(key)
                 self._drawn[key] = self._scene.add(block.mesh, block.boxes)
+        self._place_signals(state, self._layout.lights_near(x, y, yaw, sight))
         self._scene.place(self._ego, x, y, 0.0, yaw)
-        present = {car.slot: car for car in state.cars}
-        for slot, body in enumerate(self._cars):
-            if slot in present:
-                cx, cy, heading, _ = present[slot].pose
-                self._scene.place(body, cx, cy, 0.0, heading)
-            else:
-                self._scene.place(body, 0.0, 0.0, -500.0, 0.0)
+        present = {}
+        for car in state.cars:
+            present[self._cars[car.slot]] = pose = (*car.pose[:2], 0.0, car.pose[2])
+            if car.is_braking:
+                present[self._brakes[car.slot]] = pose
+        for one in state.walkers:
+            present[self._walkers[one.slot]] = (*one.pose[:2], 0.0 if one.is_crossing else 0.17, one.pose[2])
+        for body, pose in present.items():
+            self._scene.place(body, *pose)
+        away = {*self._cars, *self._brakes, *self._walkers} - set(present)
+        for body in away - self._away:
+            self._scene.place(body, *_AWAY)
+        self._away = away
+
+    def _place_signals(self, state: CityState, junctions: list[tuple[int, int]]) -> None:
+        """Put the traffic lights of junctions into the scene; a light that changes colour is another body."""
+        wanted = {(i, j, *colors(self._layout.offsets[i][j], state.step)) for i, j in junctions}
+        for key in [key for key in self._signals if key not in wanted]:
+            self._scene.remove(self._signals.pop(key))
+        for key in sorted(wanted - set(self._signals)):
+            x, y, turn = self._layout.junction(*key[:2])
+            self._signals[key] = self._scene.add(signal_mesh(*key[2:]).moved(x, y, turn))
 
     def _camera(self) -> Camera:
         x, y, yaw = middle(self._running(or_over=True))
@@ -431,12 +516,12 @@ class CityEnv(gym.Env, EzPickle):
     def _show(self) -> None:
         """Draw the present frame."""
         state = self._running(or_over=True)
-        look = look_at(state)
+        look = look_under(conditions_at(state))
         toward_sun = float(np.radians(self._variation["sun_azimuth"]) - state.yaw)
         key = (self._episode_seed, state.step)
         self._frame = compose(self._view(look), look, self._lens, toward_sun, self._ground, key)
 
-    def _info(self, terms: dict[str, float], events: list[str]) -> dict[str, Any]:
+    def _info(self, terms: dict[str, float], costs: dict[str, float], events: list[dict[str, Any]]) -> dict[str, Any]:
         state = self._running(or_over=True)
         x, y, yaw = middle(state)
         rear = WHEELBASE / 2 * state.yaw_rate  # m/s sideways at the middle
@@ -444,26 +529,40 @@ class CityEnv(gym.Env, EzPickle):
         velocity = (state.speed * c - rear * s, state.speed * s + rear * c, 0.0)
         bodies = {"ego": _row(x, y, yaw, velocity, state.yaw_rate)}
         for car in state.cars:
-            cx, cy, heading, bend = car.pose
+            cx, cy, heading, curve = car.pose
             along = (car.speed * np.cos(heading), car.speed * np.sin(heading), 0.0)
-            bodies[f"car{car.slot}"] = _row(cx, cy, heading, along, car.speed * bend)
+            bodies[f"car{car.slot}"] = _row(cx, cy, heading, along, car.speed * curve)
+        for one in state.walkers:
+            wx, wy, heading = one.pose
+            along = (one.speed * math.cos(heading), one.speed * math.sin(heading), 0.0)
+            bodies[f"pedestrian{one.slot}"] = _row(wx, wy, heading, along, 0.0)
         begun = int(state.ramp[2])
-        caption = street_caption(state.time_of_day, state.weather, state.traffic, (self._episode_seed, begun))
+        v, after = self._variation, state.ramp[1]
+        facts = {
+            "time_of_day": state.time_of_day, "weather": state.weather, "traffic": state.traffic,
+            "pedestrians": state.pedestrians, "rain": after.rain, "fog": after.fog, "cloud": after.cloud,
+            "wetness": after.wetness, "building_height": v["building_height"], "bend": v["bend"],
+        }  # fmt: skip
+        caption = scene_caption(facts, (self._episode_seed, begun), v["wording"])
+        told = [
+            {**event, **event_caption(event, (self._episode_seed, state.step, k), v["wording"])}
+            for k, event in enumerate(events)
+        ]
         return {
             "state": bodies,
-            "events": list(events),
+            "events": told,
             "caption": caption,
             "variation": dict(self._variation),
             "camera": {"K": self._scene.intrinsics.copy(), "c2w": self._camera().c2w()},
             "reward_terms": dict(terms),
-            "cost": 1.0 if state.over else 0.0,
+            "cost": sum(costs.values()),
+            "cost_terms": dict(costs),
+            "traffic_lights": self._lights_info(state),
             "prompt_unknown": list(self._unknown),
-            "route": self._route_info(state, x, y, yaw, bodies),
+            "route": self._route_info(state, x, y, yaw),
         }
 
-    def _route_info(
-        self, state: CityState, x: float, y: float, yaw: float, bodies: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def _route_info(self, state: CityState, x: float, y: float, yaw: float) -> dict[str, Any]:
         """Return what a driver needs: where the lane leads, in the ego's frame, and what stands in it."""
         points = self._route_points(state)
         c, s = math.cos(yaw), math.sin(yaw)
@@ -471,15 +570,35 @@ class CityEnv(gym.Env, EzPickle):
         local = np.stack([c * dx + s * dy, c * dy - s * dx], axis=1)  # (22, 2) forward, left
         error = float(np.arctan2(np.sin(yaw - points[0, 2]), np.cos(yaw - points[0, 2])))
         bend = points[:14, 3]
-        others = np.array([bodies[name]["pos"][:2] for name in bodies if name != "ego"]).reshape(-1, 2)
+        light = light_ahead(self._layout, state)
         return {
             "speed": state.speed,
             "offset": float(np.sin(points[0, 2]) * dx[0] - np.cos(points[0, 2]) * dy[0]),
             "heading_error": error,
             "curvature": float(bend[np.argmax(np.abs(bend))]),
-            "gap": gap_ahead(points[2:], others)[0] + 2.0,
+            "gap": gap_ahead(points[2:], self._obstacles(state)[1])[0] + 2.0,
             "points": local[2::2].copy(),
+            "light": {"distance": light[1], "color": light[2]} if light else {"distance": 100.0, "color": "none"},
         }
+
+    def _lights_info(self, state: CityState) -> list[dict[str, Any]]:
+        """Return the traffic lights within 75 m ahead."""
+        lights = []
+        for i, j in self._layout.lights_near(*middle(state), SIGHT):
+            x, y, _ = self._layout.junction(i, j)
+            along_x, along_y = colors(self._layout.offsets[i][j], state.step)
+            lights.append({"junction": [i, j], "pos": [x, y, 5.5], "x": along_x, "y": along_y})
+        return lights
+
+
+def _distance(box: Box, x: float, y: float) -> float:
+    """Return metres from a point to a box, seen from above."""
+    dx, dy = x - box.centre[0], y - box.centre[1]
+    c, s = math.cos(box.yaw), math.sin(box.yaw)
+    return math.hypot(
+        max(abs(c * dx + s * dy) - box.half[0], 0.0),
+        max(abs(c * dy - s * dx) - box.half[1], 0.0),
+    )
 
 
 def _row(x: float, y: float, yaw: float, velocity: tuple[float, float, float], rate: float) -> dict[str, np.ndarray]:

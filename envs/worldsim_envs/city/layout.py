@@ -1,233 +1,172 @@
-"""The map of a city from a seed: streets, what stands in each block, and the routes that lead through it.
+"""The map of a city from a seed: streets, junctions and their lights, and the routes and walks that lead through it.
 
-Streets form a jittered grid. A street is 11 m wide: two lanes of 3.5 m, a parking strip of 2 m on either side. Blocks
-hold buildings or a park; each is generated from its own seed when something comes near.
+Streets form a jittered grid, which `Warp` bends. A street is 11 m wide: two lanes of 3.5 m, a parking strip of 2 m on
+either side. All positions that come in or go out are the world's; grid positions stay inside.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
-from worldsim_envs.mesh import Mesh, Rect, blob, box, join, polygon, prism, quads
-from worldsim_envs.scene import Box
+from worldsim_envs.city.blocks import (
+    BOX,
+    HALF_ROAD,
+    LANE,
+    STOP_LINE,
+    ZEBRA,
+    Block,
+    Plan,
+    fill_block,
+    fill_outskirts,
+    mark_street,
+)
+from worldsim_envs.city.lights import CYCLE
+from worldsim_envs.city.warp import Warp
 
-__all__ = ["CAR_COLORS", "HALF_ROAD", "LANE", "PALETTE", "Block", "Layout", "Route", "atlas", "car_mesh", "ground_mesh"]
+__all__ = ["HALF_ROAD", "LANE", "NUM_LINES", "Approach", "Key", "Layout", "Route", "Street"]
 
-HALF_ROAD = 5.5  # m, centre line to kerb
-LANE = 1.75  # m, centre line to the middle of a lane
-PARKING = 4.5  # m, centre line to the middle of a parked car
-BOX = 7.5  # m, centre of a junction to where its turns begin
 NUM_LINES = 8  # streets in each direction
-_ROUTE = 1100.0  # m, more than a car of the traffic drives in 1,000 steps
 OUTSKIRTS = 70.0  # m, depth of the blocks around the map
-CAR_SIZE = (4.2, 1.8, 1.45)  # m, length, width, height
+_ROUTE = 1100.0  # m, more than a car of the traffic drives in 1,000 steps
+_WALK = 240.0  # m, more than a person walks in 1,000 steps
+_LIT = 0.65  # share of junctions with traffic lights
+_PATH = HALF_ROAD + 1.8  # m, centre line to where people walk
+_CROSS = (ZEBRA[0] + ZEBRA[1]) / 2  # m, centre of a junction to the middle of its crossings
 
-PALETTE = {
-    "asphalt": (98, 98, 102),
-    "patch": (82, 82, 86),
-    "mark": (208, 206, 198),
-    "kerb": (196, 192, 184),
-    "pavement": (150, 143, 134),
-    "grass": (92, 138, 66),
-    "path": (190, 172, 134),
-    "trunk": (96, 70, 48),
-    "leaf": (58, 112, 50),
-    "leaf2": (96, 132, 48),
-    "lamp": (170, 200, 235),
-    "pole": (84, 82, 80),
-    "glass": (44, 44, 46),
-    "tyre": (30, 28, 28),
-    "tail": (240, 20, 20),
-    "roof": (122, 112, 104),
-    "roof2": (150, 96, 78),
-}
-"""Flat colours by name, RGB."""
-
-CAR_COLORS = {
-    "red": (196, 58, 46),
-    "yellow": (232, 190, 52),
-    "white": (232, 230, 224),
-    "black": (44, 42, 42),
-    "green": (62, 138, 84),
-    "orange": (228, 124, 48),
-    "brown": (134, 96, 66),
-    "silver": (168, 166, 162),
-}
-"""Paint by name, RGB; none may look like a lamp (see look.py)."""
-
-_FACADES = [
-    (186, 104, 82), (214, 186, 142), (158, 150, 138), (204, 160, 102), (140, 92, 72),
-    (222, 208, 182), (176, 172, 160), (128, 128, 104), (200, 132, 112), (112, 104, 100),
-]  # fmt: skip
-_FLOORS, _COLUMNS = (2, 4, 6), (2, 4)
-_CELL, _GRID = 24, 10  # px per tile of the atlas, tiles per side
-_ATLAS = _CELL * _GRID
-
-
-def _rect(tile: int) -> Rect:
-    """Return where a tile lies, half a texel inside its border."""
-    row, column = divmod(tile, _GRID)
-    edge = 0.5 / _ATLAS
-    u0, v1 = column / _GRID, 1 - row / _GRID
-    return (u0 + edge, v1 - 1 / _GRID + edge, u0 + 1 / _GRID - edge, v1 - edge)
-
-
-_FLAT = {name: len(_FACADES) * 6 + i for i, name in enumerate([*PALETTE, *CAR_COLORS])}
-
-
-def color_rect(name: str) -> Rect:
-    """Return where the atlas shows a colour of PALETTE or CAR_COLORS."""
-    u0, v0, u1, v1 = _rect(_FLAT[name])
-    u, v = (u0 + u1) / 2, (v0 + v1) / 2
-    return (u, v, u, v)
-
-
-def _facade_rect(color: int, floors: int, columns: int) -> Rect:
-    return _rect(color * 6 + _FLOORS.index(floors) * 2 + _COLUMNS.index(columns))
-
-
-@cache
-def atlas() -> np.ndarray:
-    """Return the texture of the city, (240, 240, 3) uint8: facades with windows, then flat colours."""
-    image = np.zeros((_ATLAS, _ATLAS, 3), dtype=np.uint8)
-    rng = np.random.default_rng(7)
-    for color, paint in enumerate(_FACADES):
-        for floors in _FLOORS:
-            for columns in _COLUMNS:
-                tile = np.full((_CELL, _CELL, 3), paint, dtype=np.uint8)
-                ground = max(3, _CELL // (floors + 1))
-                tile[-ground:] = np.array(paint) * 0.66
-                for floor in range(floors):
-                    top = floor * (_CELL - ground) // floors
-                    deep = (_CELL - ground) // floors
-                    for column in range(columns):
-                        left, wide = column * _CELL // columns, _CELL // columns
-                        glass = (118, 138, 165) if rng.random() < 0.38 else np.array(paint) * 0.66
-                        tile[
-                            top + deep // 4 : top + deep - max(1, deep // 6), left + wide // 4 : left + wide - wide // 4
-                        ] = glass
-                row, col = divmod(color * 6 + _FLOORS.index(floors) * 2 + _COLUMNS.index(columns), _GRID)
-                image[row * _CELL : (row + 1) * _CELL, col * _CELL : (col + 1) * _CELL] = tile
-    for name, tile_index in _FLAT.items():
-        row, col = divmod(tile_index, _GRID)
-        image[row * _CELL : (row + 1) * _CELL, col * _CELL : (col + 1) * _CELL] = {**PALETTE, **CAR_COLORS}[name]
-    return image
-
-
-@cache
-def car_mesh(color: str) -> Mesh:
-    """Return a car around the origin, its nose along +x."""
-    paint, glass, tyre = color_rect(color), color_rect("glass"), color_rect("tyre")
-    length, width, height = CAR_SIZE
-    x, y = length / 2, width / 2
-    return join(
-        [
-            box(-x + 0.2, -y + 0.1, 0.0, x - 0.2, y - 0.1, 0.35, tyre),
-            box(-x, -y, 0.3, x, y, 0.85, paint),
-            box(-x + 0.5, -y + 0.12, 0.85, x - 1.1, y - 0.12, height, glass, paint),
-            quads(np.array([[(x + 0.03, s * 0.55 - 0.25, 0.5), (x + 0.03, s * 0.55 + 0.25, 0.5),
-                             (x + 0.03, s * 0.55 + 0.25, 0.75), (x + 0.03, s * 0.55 - 0.25, 0.75)]
-                            for s in (-1, 1)]), color_rect("lamp")),
-            quads(np.array([[(-x - 0.03, s * 0.6 + 0.25, 0.5), (-x - 0.03, s * 0.6 - 0.25, 0.5),
-                             (-x - 0.03, s * 0.6 - 0.25, 0.8), (-x - 0.03, s * 0.6 + 0.25, 0.8)]
-                            for s in (-1, 1)]), color_rect("tail")),
-        ]
-    )  # fmt: skip
-
-
-@cache
-def _parked_mesh(color: str) -> Mesh:
-    length, width, height = CAR_SIZE
-    x, y = length / 2, width / 2
-    return join(
-        [
-            box(-x + 0.2, -y + 0.1, 0.0, x - 0.2, y - 0.1, 0.35, color_rect("tyre")),
-            box(-x, -y, 0.3, x, y, 0.85, color_rect(color)),
-            box(-x + 0.5, -y + 0.12, 0.85, x - 1.1, y - 0.12, height, color_rect("glass"), color_rect(color)),
-        ]
-    )
-
-
-@cache
-def ground_mesh() -> Mesh:
-    """Return the asphalt under everything."""
-    reach = 1200.0
-    return polygon([(-reach, -reach), (reach, -reach), (reach, reach), (-reach, reach)], 0.0, color_rect("asphalt"))
-
-
-def _flat(x0: float, y0: float, x1: float, y1: float, z: float, name: str) -> Mesh:
-    return polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], z, color_rect(name))
-
-
-@dataclass(frozen=True)
-class Block:
-    """What is drawn and touched in one block or on the streets of one junction."""
-
-    area: tuple[float, float, float, float]
-    """x0, y0, x1, y1 in metres."""
-    mesh: Mesh
-    boxes: tuple[Box, ...]
+Key = tuple[int, int, int]
+"""A block (0, column, row) or the street that leaves a junction along y (1, i, j) or along x (2, i, j)."""
+Street = tuple[int, int, int, float, int]
+"""Arguments of `Layout.route`."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """A way through the city along lanes, one point per metre; at least 1,100 m long."""
+    """A way through the city, one point per metre."""
 
     points: np.ndarray
     """(M, 4): x m, y m, heading rad (unwrapped), curvature 1/m."""
+    stops: np.ndarray
+    """(K, 6), what is met in order. A route's junctions: metres to the stop line, metres to where the junction is left,
+    i, j, axis (0 = x, 1 = y) of the way in, turn (1 = left). A walk's crossings: metres to the kerb, metres to the
+    other kerb, i, j, axis of the traffic that is crossed, 0."""
+
+
+@dataclass(frozen=True)
+class Approach:
+    """The junction that a car moves towards."""
+
+    i: int
+    j: int
+    axis: int
+    """0 = the car moves along x, 1 = along y."""
+    distance: float
+    """Metres from its nose to the stop line; negative behind it."""
 
 
 class Layout:
     """One city.
 
     Args:
-        seed: Decides streets and blocks.
+        seed: Decides streets, blocks and lights.
         side: 1 = traffic keeps right, -1 = traffic keeps left.
-        heavy: Whether many cars are parked.
+        traffic: Decides how many cars are parked.
         building_height: Factor on the height of all buildings.
+        bend: 0 = straight streets, 1 = the most curved ones.
     """
 
-    def __init__(self, seed: int, side: int, heavy: bool, building_height: float) -> None:
-        self.seed, self.side, self.heavy, self.building_height = seed, side, heavy, building_height
+    def __init__(self, seed: int, side: int, traffic: str, building_height: float, bend: float) -> None:
+        self.seed, self.side = seed, side
+        self.warp = Warp(seed, bend)
+        self._plan = Plan(warp=self.warp, side=side, traffic=traffic, building_height=building_height)
         rng = np.random.default_rng((seed, 1))
         gaps = rng.uniform(50, 80, (2, NUM_LINES - 1)) + 2 * HALF_ROAD
         lines = np.concatenate([np.zeros((2, 1)), np.cumsum(gaps, axis=1)], axis=1)
         self.lines = lines - lines[:, -1:] / 2
-        """(2, NUM_LINES): x of the streets along y, y of the streets along x."""
+        """(2, NUM_LINES): grid x of the streets along y, grid y of the streets along x."""
         self._xs, self._ys = self.lines[0].tolist(), self.lines[1].tolist()
+        lit = rng.random((NUM_LINES, NUM_LINES)) < _LIT
+        self.offsets = np.where(lit, rng.integers(0, CYCLE, (NUM_LINES, NUM_LINES)), -1).tolist()
+        """By i and j, the offset of a junction's lights in their cycle, steps; -1 without lights."""
+        grid = np.stack(np.meshgrid(*self.lines, indexing="ij"), axis=-1).reshape(-1, 2)
+        self._junctions = self.warp.points(grid)  # (64, 2)
+        self._lit = np.flatnonzero(lit.ravel())
         self._areas = self._map_areas()
         self._keys = list(self._areas)
-        self._bounds = np.array(list(self._areas.values())).T  # (4, K)
-        self._corners = self._bounds[[[0, 2, 2, 0], [1, 1, 3, 3]]].transpose(0, 2, 1)  # (2, K, 4)
+        self._num_blocks = sum(key[0] == 0 for key in self._keys)
+        x0, y0, x1, y1 = np.array(list(self._areas.values())).T
+        xm, ym = (x0 + x1) / 2, (y0 + y1) / 2
+        outline = np.array([[x0, xm, x1, x1, x1, xm, x0, x0], [y0, y0, y0, ym, y1, y1, y1, ym]])  # (2, 8, K)
+        self._outline = np.moveaxis(self.warp.points(np.moveaxis(outline, 0, -1)), -1, 0).transpose(
+            0, 2, 1
+        )  # (2, K, 8)
+        self._bounds = np.concatenate([self._outline.min(2), self._outline.max(2)])  # (4, K)
+        self._margin = 3.0 + 2.0 * bend  # m, for what leans out of its block and for curved edges
+
+    # ---- places
+
+    def junction(self, i: int, j: int) -> tuple[float, float, float]:
+        """Return x m, y m of a junction's middle and the mean turn of its streets, rad."""
+        x, y = self._xs[i], self._ys[j]
+        f, g = self.warp.slopes(x, y)
+        return (*self.warp.point(x, y), (g - f) / 2)
 
     def off_road(self, x: float, y: float) -> float:
-        """Return how many metres a point lies outside the carriageway (0 on it)."""
-        best = np.inf
+        """Return how many metres a point lies outside the carriageway (0 on it), measured along the grid."""
+        x, y = self.warp.grid(x, y)
+        best = math.inf
         for lines, across, along, ends in ((self._xs, x, y, self._ys), (self._ys, y, x, self._xs)):
             beyond = max(ends[0] - HALF_ROAD - along, along - ends[-1] - HALF_ROAD, 0.0)
             aside = max(min(abs(across - line) for line in lines) - HALF_ROAD, 0.0)
             best = min(best, (beyond * beyond + aside * aside) ** 0.5)
         return best
 
-    def keys_near(self, x: float, y: float, yaw: float, reach: float) -> list[tuple[int, int, int]]:
+    def keys_near(self, x: float, y: float, yaw: float, reach: float) -> list[Key]:
         """Return the keys of the blocks and streets that a camera may see, or that are within reach of a bumper."""
         x0, y0, x1, y1 = self._bounds
         aside, above = np.maximum(np.maximum(x0 - x, x - x1), 0.0), np.maximum(np.maximum(y0 - y, y - y1), 0.0)
         distance = aside * aside + above * above
         near = np.flatnonzero(distance <= reach * reach)
-        corners = self._corners[:, near] - np.array([x, y])[:, None, None]  # (2, K, 4)
-        c, s = np.cos(yaw), np.sin(yaw)
-        forward = c * corners[0] + s * corners[1]
-        left = c * corners[1] - s * corners[0]
-        margin = 3.0  # m, for what leans out of its block
+        c, s = math.cos(yaw), math.sin(yaw)
+        dx, dy = self._outline[0, near] - x, self._outline[1, near] - y  # (K, 8)
+        forward, left = c * dx + s * dy, c * dy - s * dx
+        margin = self._margin
         seen = (forward.max(1) > 0) & ((left - forward).min(1) <= margin) & ((-left - forward).min(1) <= margin)
         return [self._keys[k] for k in near[seen | (distance[near] < 100.0)].tolist()]
 
-    def _map_areas(self) -> dict[tuple[int, int, int], tuple[float, float, float, float]]:
-        """Return x0, y0, x1, y1 of every block (kind 0) and street (kinds 1 and 2)."""
+    def lights_near(self, x: float, y: float, yaw: float, reach: float) -> list[tuple[int, int]]:
+        """Return the junctions with lights that a camera may see."""
+        dx, dy = (self._junctions[self._lit] - (x, y)).T
+        c, s = math.cos(yaw), math.sin(yaw)
+        forward, left = c * dx + s * dy, c * dy - s * dx
+        seen = (dx * dx + dy * dy < reach * reach) & (np.abs(left) - 9 < forward)
+        return [divmod(k, NUM_LINES) for k in self._lit[seen].tolist()]
+
+    def blocks_at(self, x: float, y: float) -> list[Key]:
+        """Return the blocks, not the streets, within 3 m of a point."""
+        x0, y0, x1, y1 = self._bounds[:, : self._num_blocks]
+        at = (x0 - 3 < x) & (x < x1 + 3) & (y0 - 3 < y) & (y < y1 + 3)
+        return [self._keys[k] for k in np.flatnonzero(at).tolist()]
+
+    def block(self, key: Key) -> Block:
+        """Return the contents of a block or the marks of a street."""
+        kind, a, b = key
+        rng = np.random.default_rng((self.seed, kind, a + 1, b + 1))
+        if kind == 0:
+            inner = 0 <= a < NUM_LINES - 1 and 0 <= b < NUM_LINES - 1
+            return (fill_block if inner else fill_outskirts)(self._plan, self._areas[key], rng)
+        end = (self._ys[b + 1 : b + 2] or [self._ys[b]])[0] - self._ys[b]
+        if kind == 2:
+            end = (self._xs[a + 1 : a + 2] or [self._xs[a]])[0] - self._xs[a]
+        lit = self.offsets[a][b] >= 0, end > 0 and self.offsets[a + (kind == 2)][b + (kind == 1)] >= 0
+        return mark_street(self._plan, kind, rng, self._xs[a], self._ys[b], end, lit)
+
+    def _map_areas(self) -> dict[Key, tuple[float, float, float, float]]:
+        """Return grid x0, y0, x1, y1 of every block and street."""
         xs, ys = self._xs, self._ys
         areas = {}
         for a in range(-1, NUM_LINES):
@@ -243,25 +182,35 @@ class Layout:
                 areas[2, i, j] = (xs[i] - HALF_ROAD, ys[j] - HALF_ROAD, east, ys[j] + HALF_ROAD)
         return areas
 
-    def block(self, key: tuple[int, int, int]) -> Block:
-        """Return the contents of a block (kind 0) or the marks of a street (kind 1 along y, kind 2 along x)."""
-        area = self._areas[key]
-        kind, a, b = key
-        rng = np.random.default_rng((self.seed, kind, a + 1, b + 1))
-        if kind == 0:
-            return _fill_block(area, rng, self, a, b)
-        return Block(area, _street(area, kind, rng, self._xs[a], self._ys[b]), ())
+    # ---- ways
 
     def route(self, i: int, j: int, direction: int, skip: float, salt: int) -> Route:
-        """Return a route that leaves junction (i, j) in a direction (0 east, 1 north, 2 west, 3 south).
+        """Return a route of at least 1,100 m that leaves junction (i, j) in a direction.
 
         Args:
             i, j: A junction.
-            direction: Where the first street leads; there must be one.
+            direction: 0 east, 1 north, 2 west, 3 south; there must be a street.
             skip: Metres along the first street at which the route begins, from the junction's middle.
             salt: Decides the turns.
         """
         return _route(self, i, j, direction, round(float(skip), 3), salt)
+
+    def walk(self, i: int, j: int, corner: int, lead: float, salt: int) -> Route:
+        """Return a walk of at least 240 m that begins ``lead`` metres before a crossing at junction (i, j).
+
+        Args:
+            i, j: A junction.
+            corner: 0 to 7: which of its four corners, and which of the corner's two crossings comes first.
+            lead: Metres of pavement before the crossing.
+            salt: Decides where it goes on.
+        """
+        return _walk(self, i, j, corner, round(float(lead), 3), salt)
+
+    def walk_start(self, i: int, j: int, corner: int, lead: float) -> tuple[float, float]:
+        """Return where the walk with these arguments begins."""
+        sx, sy, along_y = _corner(corner)
+        a, b = (_CROSS + lead, _PATH) if along_y else (_PATH, _CROSS + lead)
+        return self.warp.point(self._xs[i] + sx * a, self._ys[j] + sy * b)
 
     def has_street(self, i: int, j: int, direction: int) -> bool:
         """Return whether a street leaves junction (i, j) in a direction."""
@@ -274,30 +223,83 @@ class Layout:
         return abs(self._xs[i + di] - self._xs[i]) + abs(self._ys[j + dj] - self._ys[j])
 
     def street_point(self, i: int, j: int, direction: int, skip: float) -> tuple[float, float, float, float]:
-        """Return x m, y m, heading rad and curvature 1/m ``skip`` metres along the lane that leaves a junction."""
+        """Return x m, y m, heading rad and curvature 0 ``skip`` metres along the lane that leaves a junction."""
         di, dj = _STEP[direction]
         right = self.side * LANE
-        return self._xs[i] + di * skip + dj * right, self._ys[j] + dj * skip - di * right, direction * np.pi / 2, 0.0
+        x, y = self._xs[i] + di * skip + dj * right, self._ys[j] + dj * skip - di * right
+        return (*self.warp.point(x, y), self.warp.heading(x, y, direction * math.pi / 2), 0.0)
+
+    def nearest_junction(self, x: float, y: float) -> tuple[int, int]:
+        """Return the junction nearest to a point."""
+        x, y = self.warp.grid(x, y)
+        return _nearest(self._xs, x), _nearest(self._ys, y)
 
     def nearest_street(self, x: float, y: float, yaw: float) -> tuple[int, int, int, float]:
         """Return (i, j, direction, metres since that junction) of the street that best fits a pose."""
-        direction = round(yaw / (np.pi / 2)) % 4
+        x, y = self.warp.grid(x, y)
+        direction = round(self.warp.grid_heading(x, y, yaw) / (math.pi / 2)) % 4
         axis = direction % 2  # 0: moves along x
         along, across = (x, y) if axis == 0 else (y, x)
-        lines, ends = (self.lines[1], self.lines[0]) if axis == 0 else (self.lines[0], self.lines[1])
-        line = int(np.argmin(np.abs(lines - across)))
-        forward = direction < 2
-        if forward:
-            start = int(np.clip(np.searchsorted(ends, along) - 1, 0, NUM_LINES - 2))
+        lines, ends = (self._ys, self._xs) if axis == 0 else (self._xs, self._ys)
+        line = _nearest(lines, across)
+        if direction < 2:
+            start = min(max(sum(end <= along for end in ends) - 1, 0), NUM_LINES - 2)
             skip = along - ends[start]
         else:
-            start = int(np.clip(np.searchsorted(ends, along), 1, NUM_LINES - 1))
+            start = min(max(sum(end < along for end in ends), 1), NUM_LINES - 1)
             skip = ends[start] - along
         i, j = (start, line) if axis == 0 else (line, start)
-        return i, j, direction, float(max(skip, 0.0))
+        return i, j, direction, max(skip, 0.0)
+
+    def approach(self, x: float, y: float, yaw: float, nose: float) -> Approach | None:
+        """Return the junction ahead of a car in a street, or None where it is in no street or stands across it.
+
+        Args:
+            x, y, yaw: Pose of its middle.
+            nose: Metres from its middle to its front.
+        """
+        x, y = self.warp.grid(x, y)
+        heading = self.warp.grid_heading(x, y, yaw)
+        direction = round(heading / (math.pi / 2)) % 4
+        axis = direction % 2
+        along, across = (x, y) if axis == 0 else (y, x)
+        lines, ends = (self._ys, self._xs) if axis == 0 else (self._xs, self._ys)
+        line = _nearest(lines, across)
+        if abs(across - lines[line]) > HALF_ROAD or abs(math.sin(heading - direction * math.pi / 2)) > 0.6:
+            return None
+        sign = 1 if direction < 2 else -1
+        ahead = [(sign * (end - along), k) for k, end in enumerate(ends) if sign * (end - along) > 0]
+        if not ahead:
+            return None
+        distance, k = min(ahead)
+        i, j = (k, line) if axis == 0 else (line, k)
+        return Approach(i, j, axis, distance - STOP_LINE - nose)
+
+    def lane(self, x: float, y: float, yaw: float) -> int:
+        """Return 1 on one's own half of a street, -1 on the other, 0 in a junction or outside."""
+        x, y = self.warp.grid(x, y)
+        heading = self.warp.grid_heading(x, y, yaw)
+        direction = round(heading / (math.pi / 2)) % 4
+        along, across = (x, y) if direction % 2 == 0 else (y, x)
+        lines, ends = (self._ys, self._xs) if direction % 2 == 0 else (self._xs, self._ys)
+        aside = across - lines[_nearest(lines, across)]
+        in_junction = abs(along - ends[_nearest(ends, along)]) < BOX
+        if in_junction or abs(aside) > HALF_ROAD or abs(math.sin(heading - direction * math.pi / 2)) > 0.6:
+            return 0
+        rightwards = 1 if direction in (1, 2) else -1  # whether the right-hand side lies at larger coordinates
+        return 1 if aside * rightwards * self.side > 0 else -1
 
 
 _STEP = ((1, 0), (0, 1), (-1, 0), (0, -1))
+
+
+def _corner(corner: int) -> tuple[int, int, bool]:
+    """Return a walk's first corner as signs of x and y, and whether its first crossing leads along y."""
+    return (1 if corner & 1 else -1), (1 if corner & 2 else -1), bool(corner & 4)
+
+
+def _nearest(lines: list[float], value: float) -> int:
+    return min(range(len(lines)), key=lambda k: abs(lines[k] - value))
 
 
 def _span(lines: list[float], index: int, corner: bool) -> tuple[float, float]:
@@ -315,8 +317,8 @@ def _span(lines: list[float], index: int, corner: bool) -> tuple[float, float]:
 @lru_cache(maxsize=128)
 def _route(layout: Layout, i: int, j: int, direction: int, skip: float, salt: int) -> Route:
     rng = np.random.default_rng((layout.seed, 5, salt))
-    xs, ys = layout.lines
-    pieces, total, first = [], 0.0, True
+    xs, ys = layout.lines.tolist()
+    pieces, stops, total, first = [], [], 0.0, True
     while total < _ROUTE:
         di, dj = _STEP[direction]
         x0, y0, x1, y1 = xs[i], ys[j], xs[i + di], ys[j + dj]
@@ -335,9 +337,74 @@ def _route(layout: Layout, i: int, j: int, direction: int, skip: float, salt: in
         x, y = x0 + di * begin + right[0], y0 + dj * begin + right[1]
         size = radius * np.pi / 2 if turn else 2 * BOX
         pieces.append((x, y, heading, turn / radius if turn else 0.0, size))
+        total += straight
+        stops.append((total - (STOP_LINE - BOX), total + size, i, j, direction % 2, turn))
         direction = (direction + turn) % 4
-        total, first = total + straight + size, False
-    return Route(_sample(pieces))
+        total, first = total + size, False
+    return _bent(layout.warp, _sample(pieces), np.array(stops, dtype=float))
+
+
+@lru_cache(maxsize=64)
+def _walk(layout: Layout, i: int, j: int, corner: int, lead: float, salt: int) -> Route:
+    rng = np.random.default_rng((layout.seed, 8, salt))
+    xs, ys = layout.lines.tolist()
+    sx, sy, along_y = _corner(corner)
+
+    def spot(is_beside_x: bool) -> tuple[float, float]:
+        """Return where one stands at the present corner: beside the crossing of the street along x, or along y."""
+        a, b = (_CROSS, _PATH) if is_beside_x else (_PATH, _CROSS)
+        return xs[i] + sx * a, ys[j] + sy * b
+
+    start = spot(along_y)
+    rows = [(start[0] + sx * lead * along_y, start[1] + sy * lead * (not along_y)), start]
+    marks: list[tuple[int, int, int, int]] = []  # index of the last point before a crossing, i, j, axis of its traffic
+    total, beside_x = lead, along_y
+    while total < _WALK:
+        if len(marks) == 0 or rng.random() < 0.5:
+            marks.append((len(rows) - 1, i, j, 0 if beside_x else 1))
+            if beside_x:
+                sy = -sy
+            else:
+                sx = -sx
+        elif 0 <= (i + sx if beside_x else i) < NUM_LINES and 0 <= (j if beside_x else j + sy) < NUM_LINES:
+            if beside_x:
+                i, sx = i + sx, -sx
+            else:
+                j, sy = j + sy, -sy
+        rows.append(spot(beside_x))
+        if rng.random() < 0.5:
+            beside_x = not beside_x
+            rows.append(spot(beside_x))
+        total = sum(math.dist(p, q) for p, q in pairwise(rows))
+    points = np.array(rows)
+    reach = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    s = np.arange(0.0, reach[-1], 1.0)
+    dense = np.stack([np.interp(s, reach, points[:, k]) for k in (0, 1)], axis=1)
+    kerb = _PATH - HALF_ROAD
+    stops = [(reach[k] + kerb, reach[k] + 2 * _PATH - kerb, a, b, axis, 0) for k, a, b, axis in marks]
+    rough = np.concatenate([dense, np.zeros((len(dense), 2))], axis=1)
+    return _bent(layout.warp, rough, np.array(stops, dtype=float), exact=False)
+
+
+def _bent(warp: Warp, points: np.ndarray, stops: np.ndarray, exact: bool = True) -> Route:
+    """Return a route on the grid as it runs in the world, again one point per metre.
+
+    Args:
+        warp: How the grid lies in the world.
+        points: (N, 4) on the grid; headings and curvatures are used as they are if streets are straight.
+        stops: (K, 6), whose first two columns are metres on the grid.
+        exact: Whether headings and curvatures of ``points`` are given.
+    """
+    if warp.bend == 0 and exact:
+        return Route(points, stops)
+    world = warp.points(points[:, :2])
+    reach = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(world, axis=0).T))])
+    s = np.arange(0.0, reach[-1], 1.0)
+    x, y = np.interp(s, reach, world[:, 0]), np.interp(s, reach, world[:, 1])
+    heading = np.unwrap(np.arctan2(np.gradient(y), np.gradient(x)))
+    stops = stops.copy()
+    stops[:, :2] = np.interp(stops[:, :2], np.arange(len(reach), dtype=float), reach)
+    return Route(np.stack([x, y, heading, np.gradient(heading)], axis=1), stops)
 
 
 def _sample(pieces: list[tuple[float, float, float, float, float]]) -> np.ndarray:
@@ -356,166 +423,3 @@ def _sample(pieces: list[tuple[float, float, float, float, float]]) -> np.ndarra
     points = np.concatenate(rows)
     points[:, 2] = np.unwrap(points[:, 2])
     return points
-
-
-def _street(area: tuple[float, float, float, float], kind: int, rng: np.random.Generator, x: float, y: float) -> Mesh:
-    """Return the marks of the street that leads from a junction along y (kind 1) or along x (kind 2)."""
-    end = (area[3] - y) if kind == 1 else (area[2] - x)
-    parts: list[tuple[float, float, float, float, float, str]] = []  # along0, across0, along1, across1, z, colour
-    if end > 2 * BOX:
-        for s in np.arange(BOX + 6.5, end - 6.5, 6.0):
-            parts.append((s, -0.2, s + 3.0, 0.2, 0.03, "mark"))
-        for across in (-3.65, 3.35):
-            parts.append((BOX + 4.0, across, end - 4.0, across + 0.3, 0.03, "mark"))
-        for lane in (-1, 1):
-            s = BOX + rng.uniform(3, 12)
-            while s < end - 8:
-                wide, long = rng.uniform(0.5, 1.2), rng.uniform(1.5, 4.0)
-                middle = lane * LANE + rng.uniform(-0.5, 0.5)
-                parts.append((s, middle - wide, s + long, middle + wide, 0.015, "patch"))
-                s += rng.uniform(8, 20)
-        for start in (BOX + 0.3, end - 3.3):
-            for bar in np.arange(-4.7, 4.8, 1.9):
-                parts.append((start, bar - 0.5, start + 3.0, bar + 0.5, 0.03, "mark"))
-    else:
-        parts.append((-1.0, -0.5, 0.0, 0.5, 0.015, "patch"))
-    meshes = []
-    for s0, c0, s1, c1, z, name in parts:
-        if kind == 1:
-            meshes.append(_flat(x + c0, y + s0, x + c1, y + s1, z, name))
-        else:
-            meshes.append(_flat(x + s0, y + c0, x + s1, y + c1, z, name))
-    return join(meshes)
-
-
-def _fill_block(
-    area: tuple[float, float, float, float], rng: np.random.Generator, layout: Layout, a: int, b: int
-) -> Block:
-    x0, y0, x1, y1 = area
-    meshes, boxes = [], []
-    inner = 0 <= a < NUM_LINES - 1 and 0 <= b < NUM_LINES - 1
-    cut = 2.0 if inner else 0.0
-    outline = [
-        (x0 + cut, y0), (x1 - cut, y0), (x1, y0 + cut), (x1, y1 - cut),
-        (x1 - cut, y1), (x0 + cut, y1), (x0, y1 - cut), (x0, y0 + cut),
-    ]  # fmt: skip
-    ring = [p for k, p in enumerate(outline) if p != outline[k - 1]]
-    kerb, pavement = color_rect("kerb"), color_rect("pavement")
-    walls = np.array(
-        [[(*p, 0), (*q, 0), (*q, 0.16), (*p, 0.16)] for p, q in zip(ring, ring[1:] + ring[:1], strict=True)]
-    )
-    meshes += [quads(walls, kerb), polygon(ring, 0.16, kerb)]
-    middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
-    inside = [tuple(p - np.sign(p - middle) * 0.5) for p in np.array(ring)]
-    meshes.append(polygon(inside, 0.19, pavement))
-    park = inner and rng.random() < 0.22
-    if park:
-        _fill_park(meshes, rng, x0 + 3.5, y0 + 3.5, x1 - 3.5, y1 - 3.5)
-    else:
-        _fill_lots(meshes, boxes, rng, x0 + 3.6, y0 + 3.6, x1 - 3.6, y1 - 3.6, layout.building_height)
-    if inner:
-        _line_kerbs(meshes, boxes, rng, area, layout.heavy, layout.side)
-    return Block(area, join(meshes), tuple(boxes))
-
-
-def _tree(rng: np.random.Generator, x: float, y: float, size: float) -> Mesh:
-    leaf = color_rect("leaf" if rng.random() < 0.6 else "leaf2")
-    trunk = box(-0.2, -0.2, 0.1, 0.2, 0.2, size * 0.5, color_rect("trunk"))
-    crown = blob(size * 0.36, size * 0.75, leaf).moved(0, 0, z=size * 0.68)
-    return join([trunk, crown]).moved(x, y, rng.uniform(0, 6))
-
-
-def _fill_park(meshes: list[Mesh], rng: np.random.Generator, x0: float, y0: float, x1: float, y1: float) -> None:
-    meshes.append(_flat(x0, y0, x1, y1, 0.23, "grass"))
-    cx, cy = rng.uniform(x0 + 10, x1 - 10), rng.uniform(y0 + 10, y1 - 10)
-    meshes += [_flat(cx - 1.2, y0, cx + 1.2, y1, 0.26, "path"), _flat(x0, cy - 1.2, x1, cy + 1.2, 0.27, "path")]
-    for _ in range(rng.integers(9, 14)):
-        x, y = rng.uniform(x0 + 2, x1 - 2), rng.uniform(y0 + 2, y1 - 2)
-        meshes.append(_tree(rng, x, y, rng.uniform(5, 10)))
-
-
-def _fill_lots(
-    meshes: list[Mesh],
-    boxes: list[Box],
-    rng: np.random.Generator,
-    x0: float,
-    y0: float,
-    x1: float,
-    y1: float,
-    tall: float,
-) -> None:
-    columns, rows = max(2, round((x1 - x0) / 18)), max(2, round((y1 - y0) / 18))
-    xs, ys = np.linspace(x0, x1, columns + 1), np.linspace(y0, y1, rows + 1)
-    for i in range(columns):
-        for j in range(rows):
-            draws = rng.random(8)
-            if 0 < i < columns - 1 and 0 < j < rows - 1:
-                continue
-            wide, deep = xs[i + 1] - xs[i], ys[j + 1] - ys[j]
-            if draws[0] < 0.08:
-                meshes.append(_flat(xs[i] + 1, ys[j] + 1, xs[i + 1] - 1, ys[j + 1] - 1, 0.23, "grass"))
-                meshes.append(_tree(rng, xs[i] + wide / 2, ys[j] + deep / 2, 8.0))
-                continue
-            gap = 0.3 + 1.6 * draws[1]
-            height = float(np.clip((6 + 24 * draws[2] ** 1.6) * tall, 5, 40))
-            floors = 2 if height < 10 else 4 if height < 19 else 6
-            color = int(draws[3] * len(_FACADES))
-            footprint = ("rect", "rect", "l", "u")[int(draws[4] * 4)]
-            size = (float(wide - gap), float(deep - gap), height)
-            house = prism(
-                footprint,
-                size,
-                _facade_rect(color, floors, 2),
-                _facade_rect(color, floors, 4),
-                color_rect("roof" if draws[5] < 0.6 else "roof2"),
-                turns=int(draws[6] * 4),
-            )
-            x, y = float(xs[i] + gap / 2), float(ys[j] + gap / 2)
-            meshes.append(house.moved(x, y, z=0.1))
-            boxes.append(Box((x + size[0] / 2, y + size[1] / 2, height / 2), (size[0] / 2, size[1] / 2, height / 2)))
-
-
-def _line_kerbs(
-    meshes: list[Mesh],
-    boxes: list[Box],
-    rng: np.random.Generator,
-    area: tuple[float, float, float, float],
-    heavy: bool,
-    side: int,
-) -> None:
-    """Add parked cars, street lamps and street trees along the four sides of a block."""
-    x0, y0, x1, y1 = area
-    paints = list(CAR_COLORS)
-    strip = HALF_ROAD - PARKING
-    for k in range(4):
-        length = (x1 - x0) if k % 2 == 0 else (y1 - y0)
-        yaw = k * np.pi / 2  # along the side, the block on the left
-        origin = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))[k]
-        c, s = np.cos(yaw), np.sin(yaw)
-        for along in np.arange(11.0, length - 11.0, 6.5):
-            draws = rng.random(4)
-            if draws[0] > (0.62 if heavy else 0.22):
-                continue
-            along = along + draws[1] - 0.5
-            x, y = origin[0] + c * along + s * strip, origin[1] + s * along - c * strip
-            meshes.append(
-                _parked_mesh(paints[int(draws[2] * len(paints))]).moved(x, y, yaw if side > 0 else yaw + np.pi)
-            )
-            half = (CAR_SIZE[0] / 2, CAR_SIZE[1] / 2, CAR_SIZE[2] / 2)
-            boxes.append(Box((x, y, half[2]), half if k % 2 == 0 else (half[1], half[0], half[2])))
-        for n, along in enumerate(np.arange(9.0, length - 6.0, 12.0)):
-            x, y = origin[0] + c * along - s * 1.0, origin[1] + s * along + c * 1.0
-            draws = rng.random(2)
-            if n % 2 == 0:
-                meshes.append(_street_lamp().moved(x, y, yaw))
-            elif draws[0] < 0.45:
-                meshes.append(_tree(rng, x, y, 4.5 + 2 * draws[1]))
-
-
-@cache
-def _street_lamp() -> Mesh:
-    """Return a lamp whose arm reaches over the street along -y."""
-    pole = box(-0.12, -0.12, 0.1, 0.12, 0.12, 5.0, color_rect("pole"))
-    head = box(-0.45, -1.6, 4.9, 0.45, 0.2, 5.25, color_rect("lamp"))
-    below = [[(-0.45, 0.2, 4.9), (0.45, 0.2, 4.9), (0.45, -1.6, 4.9), (-0.45, -1.6, 4.9)]]
-    return join([pole, head, quads(np.array(below), color_rect("lamp"))])

@@ -49,6 +49,8 @@ class _Style:
     """Braking distance as a share of the careful one."""
     pauses: bool = False
     """Whether it brakes to a halt now and then."""
+    heeds_lights: bool = True
+    """Whether it stops at a red light."""
 
 
 def _drive(style: _Style, rng: np.random.Generator) -> Policy:
@@ -72,8 +74,13 @@ def _drive(style: _Style, rng: np.random.Generator) -> Policy:
         bend = route["curvature"]
         wish = style.cruise
         if abs(bend) > 0.01:
-            wish = min(wish, style.turn_speed)
+            wish = min(wish, style.turn_speed * (0.13 / abs(bend)) ** 0.5)  # 0.13 1/m: a turn of middling width
         room = route["gap"] - 5.5 * style.patience
+        light = route["light"]
+        if style.heeds_lights and (
+            light["color"] == "red" or (light["color"] == "yellow" and light["distance"] > speed * speed / 7)
+        ):
+            room = min(room, light["distance"] - 0.4)
         if room < 30:
             wish = min(wish, max(room, 0.0) * 0.6 / style.patience)
         if pause_at >= 0 and t >= pause_at:
@@ -115,6 +122,7 @@ def _aggressive(seed: int) -> Policy:
         throttle_noise=0.2,
         weave=rng.uniform(0.02, 0.08),
         patience=0.75,
+        heeds_lights=False,
     )
     return _drive(style, rng)
 
@@ -128,10 +136,16 @@ def _mixture(seed: int) -> Policy:
             turn_speed=rng.uniform(4.2, 5.6),
             steer_noise=rng.uniform(0.03, 0.18),
             throttle_noise=rng.uniform(0.1, 0.5),
+            heeds_lights=rng.random() < 0.5,
         )
         return _drive(style, rng)
     if kind < 0.70:
-        style = _Style(cruise=rng.uniform(5.5, 13), turn_speed=rng.uniform(4, 5.6), pauses=rng.random() < 0.4)
+        style = _Style(
+            cruise=rng.uniform(5.5, 13),
+            turn_speed=rng.uniform(4, 5.6),
+            pauses=rng.random() < 0.4,
+            heeds_lights=rng.random() < 0.6,
+        )
         return _drive(style, rng)
     return _aggressive(inner) if kind < 0.92 else _random(inner)
 

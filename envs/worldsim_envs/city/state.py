@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from worldsim_envs.city.layout import Street
 from worldsim_envs.city.traffic import Car
-from worldsim_envs.look import Look, blend, look_of
+from worldsim_envs.city.walkers import Walker
+from worldsim_envs.city.weather import Conditions, between, conditions_of, grip_on, words_of
+from worldsim_envs.look import Look
 
-__all__ = ["CitySnapshot", "CityState", "changed", "look_at", "middle", "move_ego", "sight_of"]
+__all__ = ["CitySnapshot", "CityState", "changed", "conditions_at", "middle", "move_ego", "sight_of"]
 
 CONTROL_DT, PHYSICS_DT = 0.1, 1 / 240  # s
 WHEELBASE = 2.7  # m
 MAX_STEER, STEER_RATE = 0.5, 2.0  # rad, rad/s
 MAX_THROTTLE, MAX_BRAKE, MAX_SPEED = 3.0, 6.0, 15.0  # m/s2, m/s2, m/s
 DRAG = 0.03  # 1/s
-GRIP = {"clear": 7.0, "fog": 7.0, "rain": 5.0}  # m/s2, the most a tyre holds sideways
 SIGHT, SIGHT_IN_FOG = 75.0, 52.0  # m, how far blocks are drawn
 
 
@@ -39,16 +41,17 @@ class CityState:
     """Angle of the front wheels, rad, left positive."""
     yaw_rate: float
     """rad/s."""
-    route: tuple[int, int, int, float, int]
-    """Arguments of Layout.route for the ego."""
+    route: Street
     progress: float
     """Metres along the route."""
     cars: tuple[Car, ...]
+    walkers: tuple[Walker, ...]
     time_of_day: str
     weather: str
     traffic: str
-    ramp: tuple[Look, Look, int, int]
-    """Look before, look after, step at which the change began, its length in steps."""
+    pedestrians: str
+    ramp: tuple[Conditions, Conditions, int, int]
+    """Conditions before and after the last change, the step at which it began, its length in steps."""
     over: bool = False
     """Whether the episode has terminated."""
 
@@ -77,7 +80,8 @@ def move_ego(state: CityState, wheel: float, pull: float) -> CityState:
     """
     dt = PHYSICS_DT
     x, y, yaw, speed, steer, rate = state.x, state.y, state.yaw, state.speed, state.steer, 0.0
-    grip, turn = GRIP[state.weather], STEER_RATE * dt
+    grip, turn = grip_on(conditions_at(state).wetness), STEER_RATE * dt
+    pull = max(pull, -grip)
     for _ in range(round(CONTROL_DT / dt)):
         steer += min(max(wheel - steer, -turn), turn)
         speed = min(max(speed + (pull - DRAG * speed) * dt, 0.0), MAX_SPEED)
@@ -104,10 +108,10 @@ def middle(state: CityState) -> tuple[float, float, float]:
     return state.x + half * math.cos(state.yaw), state.y + half * math.sin(state.yaw), state.yaw
 
 
-def look_at(state: CityState) -> Look:
-    """Return the look in force at a state's step."""
+def conditions_at(state: CityState) -> Conditions:
+    """Return the conditions in force at a state's step."""
     before, after, begun, length = state.ramp
-    return blend(before, after, (state.step - begun) / length)
+    return between(before, after, (state.step - begun) / length)
 
 
 def sight_of(look: Look) -> float:
@@ -115,8 +119,8 @@ def sight_of(look: Look) -> float:
     return float(np.clip(SIGHT - 680 * (look.density - 0.016), SIGHT_IN_FOG, SIGHT))
 
 
-def changed(state: CityState, wished: Mapping[str, str], length: int) -> CityState:
-    """Return the state with a change of time, weather or traffic begun at its step."""
-    state = replace(state, **wished)
-    now = look_at(state)
-    return replace(state, ramp=(now, look_of(state.time_of_day, state.weather), state.step, length))
+def changed(state: CityState, wished: Mapping[str, Any], length: int) -> CityState:
+    """Return the state with a change of weather, time, traffic or pedestrians begun at its step."""
+    after = conditions_of(state.ramp[1], wished)
+    density = {name: wished[name] for name in ("traffic", "pedestrians") if name in wished}
+    return replace(state, **words_of(after), **density, ramp=(conditions_at(state), after, state.step, length))
