@@ -365,7 +365,8 @@ def test_the_caption_changes_when_gravity_does(env):
     trace = _play(env, 0, 12, "noop", {"scenario": "free_fall", "variation": setting})
     captions = [info["caption"]["en"] for *_, info in trace]
     assert len(set(captions[:6])) == 1 and len(set(captions[6:])) == 1 and captions[5] != captions[6]
-    assert trace[6][2]["events"][0] == "change: gravity to 2 m/s2"
+    event = trace[6][2]["events"][0]
+    assert (event["name"], event["factor"], event["to"], event["band"]) == ("change", "gravity", 2.0, "weak")
     assert trace[-1][2]["gravity"] == 2.0
 
 
@@ -381,7 +382,7 @@ def test_held_out_wordings_are_never_used_in_training():
 
 def test_the_vocabulary_names_every_scenario_in_both_languages():
     for name in SCENARIOS:
-        phrases = LAB_WORDS["scenario", name]
+        phrases = LAB_WORDS.phrases["scenario", name]
         assert any(p.isascii() for p in phrases) and not all(p.isascii() for p in phrases)
 
 
@@ -390,7 +391,8 @@ def test_contacts_and_falls_are_events_with_times_within_their_step(env):
     for step in range(20):
         *_, info = env.step(STILL)
         for event in info["events"]:
-            if event.startswith("contact"):
-                assert step * 0.05 < float(event.split(" at ")[1].removesuffix(" s")) <= (step + 1) * 0.05 + 1e-4
+            if event["name"] == "contact":
+                assert step * 0.05 < event["time_s"] <= (step + 1) * 0.05 + 1e-4
+                assert event["en"] and event["zh"]
     assert len(env.trajectory["a"]) == 1 + 20 * 12
     assert {("a", "b")} <= {(c.first, c.second) for c in env.contacts}

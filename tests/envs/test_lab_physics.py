@@ -159,7 +159,7 @@ def test_dominoes_fall_in_their_order(env):
     fallen = []
     for _ in range(60):
         *_, info = env.step(STILL)
-        fallen += [event.removeprefix("fall: ") for event in info["events"] if event.startswith("fall")]
+        fallen += [event["body"] for event in info["events"] if event["name"] == "fall"]
     assert fallen == list("abcdef")
 
 

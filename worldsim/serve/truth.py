@@ -198,10 +198,15 @@ class TrueWorld:
         return TrueMoment(
             frame=self._frame,
             snapshot=pickle.dumps((kept, self._frame, self._info, self._seed, self._options, actions)),
-            events=tuple(map(str, self._info.get("events", ()))),
+            events=tuple(_told(event) for event in self._info.get("events", ())),
             caption=None if caption is None else (caption["en"], caption["zh"]),
             **ends,
         )
+
+
+def _told(event: Any) -> str:
+    """Return what an event says: its words, else its name, else itself."""
+    return str(event.get("en", event["name"])) if isinstance(event, Mapping) and "name" in event else str(event)
 
 
 class TruthProcess:

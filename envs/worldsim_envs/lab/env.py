@@ -23,16 +23,16 @@ from trimesh.visual.material import PBRMaterial
 
 from worldsim.errors import EnvError, PromptError
 from worldsim.rollout import ActionDim, check_action
-from worldsim_envs.lab.factors import COMMON, SPLITS, checked, drawn
+from worldsim_envs.lab.event_words import Noun, event_caption, instruction_caption, noun
+from worldsim_envs.lab.factors import COMMON, SPLITS, Factor, checked, drawn
 from worldsim_envs.lab.paint import PALETTE, SKY, atlas, color_of
 from worldsim_envs.lab.policies import POLICIES
 from worldsim_envs.lab.scenarios import SCENARIOS
 from worldsim_envs.lab.setup import mirrored
 from worldsim_envs.lab.sight import BODIES, CAMERAS, CLASSES, FOV, camera_of, class_of, instance_of
-from worldsim_envs.lab.words import LAB_WORDS, gravity_band, lab_caption
+from worldsim_envs.lab.words import gravity_band, lab_caption, lab_prompt
 from worldsim_envs.lab.world import ACTIONS, CONTROL_DT, PHYSICS_DT, TICKS, Contact, World
 from worldsim_envs.modes import Modes, Obs, Shot, ids_of
-from worldsim_envs.prompts import parse_prompt
 from worldsim_envs.rig import Camera
 from worldsim_envs.scene import Scene, View
 
@@ -224,10 +224,11 @@ class LabEnv(gym.Env, EzPickle):
         variation = dict(options.get("variation") or {})
         if options.get("scenario") is not None:
             variation["scenario"] = options["scenario"]
-        wished: dict[str, str] = {}
+        wished: dict[str, Any] = {}
+        phrases: dict[str, str] = {}
         unknown: list[str] = []
         if options.get("prompt") is not None:
-            wished, unknown = parse_prompt(options["prompt"], LAB_WORDS)
+            wished, unknown, phrases = lab_prompt(options["prompt"])
         name = self._scenario(variation, wished, float(shares[0]))
         split = variation.pop("split", "train")
         if split not in SPLITS:
@@ -240,7 +241,7 @@ class LabEnv(gym.Env, EzPickle):
             if factor in scenario.all_factors:
                 values[factor] = _meant(scenario.all_factors[factor], word)
             else:
-                unknown += _phrases(options["prompt"], factor, word)
+                unknown.append(phrases[factor])
         variation.pop("scenario", None)
         values |= checked(scenario.all_factors, variation, name)
         self._begin({"scenario": name, "split": split, **values}, episode_seed, tuple(unknown))
@@ -316,12 +317,10 @@ class LabEnv(gym.Env, EzPickle):
             PromptError: If it names no gravity, the only thing that can change in mid-episode.
         """
         self._running()
-        wished, unknown = parse_prompt(text, LAB_WORDS)
+        wished, unknown, phrases = lab_prompt(text)
         if "gravity" not in wished:
             raise PromptError(f"only gravity can change in mid-episode (moon, mars, earth, jupiter); got {text!r}")
-        for factor, word in wished.items():
-            if factor != "gravity":
-                unknown += _phrases(text, factor, word)
+        unknown += [phrase for factor, phrase in phrases.items() if factor != "gravity"]
         self._unknown = tuple(unknown)
         if unknown:
             _warn_unknown(unknown)
@@ -403,21 +402,22 @@ class LabEnv(gym.Env, EzPickle):
         band = gravity_band(self._ramp[1])
         self._caption = lab_caption(v, color_of(v["hue"], 0), band, v["wording"] == "held_out", key)
 
-    def _advance(self, command: tuple[float, ...]) -> list[str]:
+    def _advance(self, command: tuple[float, ...]) -> list[dict[str, Any]]:
         """Do one control step and return its events."""
         world, v = self._running(), self._variation
-        events: list[str] = []
+        events: list[dict[str, Any]] = []
         if v["change"] == "gravity" and self._step == v["change_step"]:
             self._change_gravity(v["change_to"], v["change_length"])
-            events.append(f"change: gravity to {v['change_to']:g} m/s2")
+            to = v["change_to"]
+            events.append({"name": "change", "factor": "gravity", "to": to, "band": gravity_band(to)})
         begun = world.advance(command, self._acts, [self._gravity(tick) for tick in range(TICKS)])
         self._step += 1
         self._commands.append(command)
-        events += [f"contact: {c.first} {c.second} at {c.time_s:.4f} s" for c in begun]
+        events += [{"name": "contact", "first": c.first, "second": c.second, "time_s": c.time_s} for c in begun]
         for name, rows in world.rows.items():
             if name not in self._fallen and self._has_fallen(name, rows[-1]):
                 self._fallen.add(name)
-                events.append(f"fall: {name}")
+                events.append({"name": "fall", "body": name})
         return events
 
     def _has_fallen(self, name: str, row: tuple[float, ...]) -> bool:
@@ -466,23 +466,46 @@ class LabEnv(gym.Env, EzPickle):
     def _state(self) -> dict[str, dict[str, np.ndarray]]:
         return {name: _parts(row) for name, row in self._running().bodies.items()}
 
-    def _info(self, events: list[str], reward: float) -> dict[str, Any]:
+    def _told(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return events with what they say in words."""
+        if not events:
+            return []
+        named = {event[k] for event in events for k in ("first", "second", "body") if k in event}
+        nouns, seed = self._nouns(named), (self._episode_seed, 9, self._step)
+        wording = self._variation["wording"]
+        return [{**event, **event_caption(event, nouns, (*seed, i), wording)} for i, event in enumerate(events)]
+
+    def _nouns(self, names: set[str]) -> dict[str, Noun]:
+        """Return what to call bodies."""
+        known = self.bodies
+        look = {name: (known[name]["color"], known[name]["shape"]) if name in known else ("", "") for name in names}
+        cart = self._setup.cart
+        return {name: noun(name, color, "cart" if name == cart else shape) for name, (color, shape) in look.items()}
+
+    def _instruction(self, body: str) -> dict[str, str]:
+        """Return what is to be done with a body, in words."""
+        v = self._variation
+        return instruction_caption(v["scenario"], self._nouns({body})[body], (self._episode_seed, 8), v["wording"])
+
+    def _info(self, events: list[dict[str, Any]], reward: float) -> dict[str, Any]:
         task: dict[str, Any] = {}
         if self._setup.goal is not None:
             left = self._distance()
             task = {"goal": np.array(self._setup.goal[1]), "distance": left, "is_success": left < REACHED}
         info = {
             "state": self._state(),
-            "events": list(events),
+            "events": self._told(events),
             "caption": dict(self._caption),
             "variation": dict(self._variation),
             "gravity": self._gravity(-1),
             "camera": self._modes.poses({name: self._camera(name) for name in self._modes.cameras}),
             "reward_terms": {"nearer": reward},
-            "cost": float(any(event.startswith("fall") for event in events)),
+            "cost": float(any(event["name"] == "fall" for event in events)),
             "prompt_unknown": list(self._unknown),
             "task": task,
         }
+        if self._setup.goal is not None:
+            info["instruction"] = self._instruction(self._setup.goal[0])
         if self._modes.wants("instance"):
             info["instances"] = {name: instance_of(name) for name in info["state"]}
         return info
@@ -499,14 +522,11 @@ def _up(row: tuple[float, ...]) -> np.ndarray:
     return np.array([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)])
 
 
-def _meant(factor: Any, word: str) -> Any:
+def _meant(factor: Factor, word: Any) -> Any:
     """Return the value that a prompt's word stands for: a number, or the lowest or highest tenth of training."""
+    if factor.values or isinstance(word, int):
+        return word
     return factor.at({"low": 0.05, "high": 0.95}[word]) if word in ("low", "high") else float(word)
-
-
-def _phrases(text: str, factor: str, value: str) -> list[str]:
-    """Return the words of a prompt by which it named a factor."""
-    return [phrase for phrase in LAB_WORDS[factor, value] if phrase in text.lower()][:1]
 
 
 def _warn_unknown(words: list[str]) -> None:

@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LAB_WORDS", "gravity_band", "lab_caption"]
+from worldsim_envs.captions import worded
+from worldsim_envs.prompts import Reading, Words, read_prompt
+
+__all__ = ["COLORS", "GRAVITY", "LAB_WORDS", "gravity_band", "lab_caption", "lab_prompt"]
 
 _COLORS_ZH = {
     "red": "红色", "yellow": "黄色", "lime": "黄绿色", "green": "绿色", "cyan": "青色", "blue": "蓝色",
@@ -157,7 +160,19 @@ _FRAMES = (
     ("{pull}下,{scene}", "{scene},{pull}", "{pull}:{scene}", "在{pull}中,{scene}", "{scene}({pull})"),
 )
 
-LAB_WORDS: dict[tuple[str, str], tuple[str, ...]] = {
+COLORS: dict[str, tuple[str, ...]] = {
+    "red": ("red", "红色", "红"), "yellow": ("yellow", "黄色", "黄"), "lime": ("lime", "黄绿色", "黄绿"),
+    "green": ("green", "绿色", "绿"), "cyan": ("cyan", "turquoise", "青色", "青"), "blue": ("blue", "蓝色", "蓝"),
+    "purple": ("purple", "violet", "紫色", "紫"), "magenta": ("magenta", "洋红色", "洋红", "品红"),
+}  # fmt: skip
+"""What prompts call each hue, in the order of the hues."""
+GRAVITY = {
+    band: worded(*([("|".join(how), "|".join(pull))] for how, pull in zip(bands, _PULL, strict=True)))
+    for band, bands in _BANDS.items()
+}
+"""The wordings of each band of gravity."""
+
+_MORE: dict[tuple[str, Any], tuple[str, ...]] = {
     ("scenario", "free_fall"): ("free fall", "falls", "drop", "drops", "bounce", "bounces", "bouncing ball",
         "落下", "自由落体", "弹跳"),
     ("scenario", "two_drops"): ("two drops", "two falling balls", "side by side", "两球下落", "并排落下"),
@@ -191,10 +206,66 @@ LAB_WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("restitution", "high"): ("bouncy", "elastic", "rubber", "有弹性", "弹性", "橡胶"),
     ("speed", "low"): ("slow", "slowly", "缓慢", "慢速", "慢"),
     ("speed", "high"): ("fast", "quick", "quickly", "快速", "快"),
-    ("mass", "low"): ("lightweight", "轻的"),
-    ("mass", "high"): ("heavy", "massive", "沉重", "重的"),
+    ("mass", "low"): ("lightweight", "light ball", "light block", "light box", "light object", "light cube",
+        "轻的球", "轻球", "很轻", "轻方块", "轻物体"),
+    ("mass", "high"): ("heavy", "massive", "沉重", "重球", "很重", "重方块", "重物体"),
+    **{("hue", k): names for k, names in enumerate(COLORS.values())},
+    ("side", "left"): ("from the left", "on the left", "left side", "left", "从左边", "左边", "左侧", "左"),
+    ("side", "right"): ("from the right", "on the right", "right side", "right", "从右边", "右边", "右侧", "右"),
+    ("size", "low"): ("small", "little", "tiny", "小个", "很小", "小型"),
+    ("size", "high"): ("big", "large", "huge", "大个", "很大", "大型", "大球", "大方块"),
+    ("count", "low"): ("few", "a few", "少数", "几个"),
+    ("count", "high"): ("many", "a lot of", "许多", "很多"),
 }  # fmt: skip
-"""Phrases by (factor, value): a scenario's name, a gravity in m/s2, or the low or high tenth of a factor's range."""
+"""What prompts may say beside the words of captions: by a scenario's name, a gravity in m/s2, the number of a hue, a
+side, or the lowest or highest tenth of a factor's range."""
+
+_STANDS_FOR = {"weak": "1.62", "ordinary": "9.81", "strong": "24.79"}
+_FILLER = (
+    "ball", "balls", "block", "blocks", "box", "boxes", "cube", "cubes", "sphere", "spheres", "object", "objects",
+    "thing", "things", "something", "one", "two", "single", "pair", "another", "other", "them", "gravity", "floor",
+    "ground", "which", "where", "experiment", "lab", "mark", "white", "colour", "color", "coloured", "colored",
+    "row", "line", "chain", "file", "standing", "tiles", "moving", "open", "shallow", "vehicle", "car", "observer",
+    "view", "sorts", "all", "heap", "has", "have", "球", "小球", "圆球", "方块", "积木", "箱子", "立方体", "物体",
+    "东西", "一颗", "一块", "一辆", "一部", "一对", "两个", "两颗", "一座", "一叠", "一堆", "一排", "一列", "几块",
+    "那个", "那辆", "某个", "另一个", "其中", "重力", "引力", "环境", "地面", "实验", "颜色", "白色", "标记",
+    "一颗圆球", "车子", "车辆", "小型车辆", "移动", "立着", "敞口", "浅盒", "视角", "观察者", "球和方块",
+    "一些球和方块", "好几个物体", "许多东西", "一堆杂物", "叠起", "几个叠起",
+)  # fmt: skip
+
+
+def _phrases() -> dict[tuple[str, Any], tuple[str, ...]]:
+    """Return what may be said by (factor, value): what captions say that things do, and more."""
+    said = {target: list(phrases) for target, phrases in _MORE.items()}
+    for scenario, (who_en, does_en, who_zh, does_zh) in _SCENES.items():
+        said["scenario", scenario] += [*does_en, *does_zh]
+        if scenario in ("stack", "dominoes", "containment", "clutter"):  # no other scenario has these
+            said["scenario", scenario] += [*who_en, *who_zh]
+    for band, gravity in _STANDS_FOR.items():
+        for k, glue in enumerate((" ", "")):
+            said["gravity", gravity] += [f"{how}{glue}{pull}" for how in _BANDS[band][k] for pull in _PULL[k]]
+    return {target: tuple(phrases) for target, phrases in said.items()}
+
+
+LAB_WORDS = Words(
+    phrases=_phrases(),
+    opposites={
+        (factor, value): (factor, other)
+        for factor in ("friction", "restitution", "speed", "mass", "size", "count")
+        for value, other in (("low", "high"), ("high", "low"))
+    },
+    filler=_FILLER,
+)
+"""What a prompt of the bench may say."""
+
+
+def lab_prompt(text: object) -> Reading:
+    """Return the factors that a prompt sets, the words that the bench cannot express, and the phrase of each factor.
+
+    Raises:
+        PromptError: If it is not a text or no word of it was understood.
+    """
+    return read_prompt(text, LAB_WORDS)
 
 
 def gravity_band(gravity: float) -> str:
