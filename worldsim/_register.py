@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 
-TRUTHS = {
-    # id: (entry point, max_episode_steps)
-    "worldsim/City-v0": ("worldsim_envs.city:CityEnv", 1000),
-    "worldsim/Lab-v0": ("worldsim_envs.lab:LabEnv", 96),
+_TABLETOP = "worldsim_envs.tabletop:TabletopEnv"
+TRUTHS: dict[str, tuple[str, int, dict[str, Any]]] = {
+    # id: (entry point, max_episode_steps, arguments)
+    "worldsim/City-v0": ("worldsim_envs.city:CityEnv", 1000, {}),
+    "worldsim/Lab-v0": ("worldsim_envs.lab:LabEnv", 96, {}),
+    "worldsim/Tabletop-v0": (_TABLETOP, 100, {}),
+    "worldsim/TabletopReach-v0": (_TABLETOP, 100, {"task": "reach"}),
+    "worldsim/TabletopPush-v0": (_TABLETOP, 100, {"task": "push"}),
+    "worldsim/TabletopStack-v0": (_TABLETOP, 100, {"task": "stack"}),
 }
 DREAMS = {
     # id: (bundled model, truth id)
@@ -17,9 +24,9 @@ DREAMS = {
 
 def register_envs() -> None:
     """Register every id of worldsim once; entry points are strings, so nothing heavy is imported."""
-    for env_id, (entry_point, max_steps) in TRUTHS.items():
+    for env_id, (entry_point, max_steps, arguments) in TRUTHS.items():
         if env_id not in gym.registry:
-            gym.register(env_id, entry_point=entry_point, max_episode_steps=max_steps)
+            gym.register(env_id, entry_point=entry_point, max_episode_steps=max_steps, kwargs=arguments)
     for env_id, kwargs in {
         **{env_id: {"model": model, "env_id": truth} for env_id, (model, truth) in DREAMS.items()},
         "worldsim/Dream-v0": {},
