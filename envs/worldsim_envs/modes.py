@@ -84,6 +84,7 @@ class Modes:
         self.cameras = _chosen("cameras", cameras, tuple(offered))
         self._offered, self._classes, self._bodies = dict(offered), tuple(classes), tuple(bodies)
         self._size = (height, width)
+        self._k = {name: frame_intrinsics(fov, height, width) for name, fov in self._offered.items()}
         self._is_frame = self.obs_modes == ("rgb",) and len(self.cameras) == 1 and not lidar
         images = {
             "rgb": gym.spaces.Box(0, 255, (height, width, 3), np.uint8),
@@ -141,12 +142,12 @@ class Modes:
         return {key: value.copy() for key, value in obs.items()} if isinstance(obs, dict) else obs.copy()
 
     def poses(self, cameras: Mapping[str, Camera]) -> dict[str, Any]:
-        """Return `info["camera"]`: {"K", "c2w"} of one camera, or that by name of several."""
-        height, width = self._size
-        told = {
-            name: {"K": frame_intrinsics(camera.fov or self._offered[name], height, width), "c2w": camera.c2w()}
-            for name, camera in cameras.items()
-        }
+        """Return `info["camera"]`: {"K", "c2w"} of one camera, or that by name of several.
+
+        Args:
+            cameras: Where the chosen cameras are; each has the field of view that the env offers under its name.
+        """
+        told = {name: {"K": self._k[name].copy(), "c2w": camera.c2w()} for name, camera in cameras.items()}
         return told if len(told) > 1 else next(iter(told.values()))
 
     def card(self) -> dict[str, Any]:
@@ -154,7 +155,7 @@ class Modes:
         height, width = self._size
         return {
             "cameras": {
-                name: {"fov_deg": fov, "size": [height, width], "K": frame_intrinsics(fov, height, width).tolist()}
+                name: {"fov_deg": fov, "size": [height, width], "K": self._k[name].tolist()}
                 for name, fov in self._offered.items()
             },
             "semantic": [{"id": k, "name": row.name, "rgb": list(row.rgb)} for k, row in enumerate(self._classes)],

@@ -68,13 +68,19 @@ class Camera(NamedTuple):
     def c2w(self) -> np.ndarray:
         """Return the (4, 4) pose with OpenCV axes: x right, y down, z forward."""
         cy, sy, cp, sp = np.cos(self.yaw), np.sin(self.yaw), np.cos(self.pitch), np.sin(self.pitch)
-        right, forward = np.array([sy, -cy, 0.0]), np.array([cy * cp, sy * cp, sp])
-        down = np.cross(forward, right)
+        x, y, z = self.position
+        pose = np.array(
+            [  # right, down, forward, position
+                [sy, cy * sp, cy * cp, x],
+                [-cy, sy * sp, sy * cp, y],
+                [0.0, -cp, sp, z],
+                [0.0, 0.0, 0.0, 1.0],
+            ]
+        )
         if self.roll:
             c, s = cos(self.roll), sin(self.roll)
-            right, down = c * right + s * down, c * down - s * right
-        pose = np.eye(4)
-        pose[:3, 0], pose[:3, 1], pose[:3, 2], pose[:3, 3] = right, down, forward, self.position
+            right, down = pose[:3, 0].copy(), pose[:3, 1].copy()
+            pose[:3, 0], pose[:3, 1] = c * right + s * down, c * down - s * right
         return pose
 
 

@@ -416,12 +416,12 @@ class Dynamics:
 
     def touches(self) -> dict[tuple[tuple[int, int], tuple[int, int]], float]:
         """Return the impulse, N s, by pair of (body, link) that pressed on each other in the last tick."""
-        pairs: dict[tuple[tuple[int, int], tuple[int, int]], float] = {}
+        sums: dict[tuple[int, int, int, int], float] = {}
         for point in pybullet.getContactPoints(physicsClientId=self._client):
             if point[9] > 0:
-                pair = ((point[1], point[3]), (point[2], point[4]))
-                pairs[pair] = pairs.get(pair, 0.0) + point[9] * self._dt
-        return pairs
+                key = point[1:5]  # body, body, link, link
+                sums[key] = sums.get(key, 0.0) + point[9] * self._dt
+        return {((a, i), (b, j)): impulse for (a, b, i, j), impulse in sums.items()}
 
     def _collision(self, solid: Solid | None, offset: Sequence[float]) -> int:
         if solid is None:

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -154,6 +155,30 @@ def test_a_prompt_in_mid_episode_is_part_of_the_snapshot(env, other):
     assert np.array_equal(other.step(STILL)[0], env.step(STILL)[0])
     with pytest.raises(PromptError, match="gravity"):
         env.set_prompt("dominoes")
+
+
+def test_a_snapshot_that_ends_elsewhere_when_played_again_is_refused(env, other):
+    env.reset(seed=6, options={"scenario": "stack", "variation": PLAIN})
+    env.step(STILL)
+    snapshot = env.snapshot()
+    assert len(snapshot.rows) == len(env.bodies)
+    nudged = tuple((row[0] + 1e-12, *row[1:]) for row in snapshot.rows)  # as another build of Bullet would have it
+    with pytest.raises(EnvError, match="bit for bit"):
+        other.restore(replace(snapshot, rows=nudged))
+    other.restore(snapshot)
+
+
+def test_looking_back_at_240_hz_changes_nothing(env, other):
+    for lab, looks in ((env, True), (other, False)):
+        lab.reset(seed=9, options={"scenario": "dominoes", "variation": PLAIN})
+        lab.step(STILL)
+        if looks:
+            before = lab.trajectory
+        lab.step(STILL)
+    after = env.trajectory
+    assert all(np.array_equal(after[name][: len(rows)], rows) for name, rows in before.items())
+    assert all(np.array_equal(rows[-1], other.trajectory[name][-1]) for name, rows in after.items())
+    assert np.array_equal(after["a"][-1][:3], env._info([], 0.0)["state"]["a"]["pos"])
 
 
 def test_pickled_envs_are_made_anew():

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import cos, pi, radians, sin
+from operator import mul
 from typing import Any
 
 import gymnasium as gym
@@ -61,6 +62,8 @@ class LabSnapshot:
     """State of ``np_random``'s bit generator."""
     unknown: tuple[str, ...]
     """Words of the prompt that were not understood."""
+    rows: tuple[tuple[float, ...], ...]
+    """State of every body at this moment, by which `LabEnv.restore` knows that it arrived at the same bits."""
 
 
 class LabEnv(gym.Env, EzPickle):
@@ -150,6 +153,7 @@ class LabEnv(gym.Env, EzPickle):
         self.action_space = gym.spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
         self._scene = Scene(atlas(), height, width, FOV)
         self._world: World | None = None
+        self._keeps_ticks = False
 
     @property
     def scene_card(self) -> dict[str, Any]:
@@ -178,8 +182,19 @@ class LabEnv(gym.Env, EzPickle):
 
     @property
     def trajectory(self) -> dict[str, np.ndarray]:
-        """Rows of every body that moves at 240 Hz since reset, (1 + 12 T, 13) float64 in the order of STATE_DIM."""
-        return {name: np.array(rows) for name, rows in self._running().rows.items()}
+        """Rows of every body that moves at 240 Hz since reset, (1 + 12 T, 13) float64 in the order of STATE_DIM.
+
+        They are not kept but played again, bit for bit, which costs the episode without its frames.
+        """
+        again = LabEnv()
+        again._keeps_ticks = True
+        try:
+            again.restore(self.snapshot())
+            history = again._running().history
+            assert history is not None
+            return {name: np.array(rows) for name, rows in history.items()}
+        finally:
+            again.close()
 
     @property
     def contacts(self) -> tuple[Contact, ...]:
@@ -276,17 +291,21 @@ class LabEnv(gym.Env, EzPickle):
 
     def snapshot(self) -> LabSnapshot:
         """Return everything that the next steps depend on."""
-        self._running()
-        rng = self.np_random.bit_generator.state
+        world = self._running()
         return LabSnapshot(
-            json.dumps(self._variation), self._episode_seed, tuple(self._commands), rng, tuple(self._unknown)
+            variation=json.dumps(self._variation),
+            episode_seed=self._episode_seed,
+            commands=tuple(self._commands),
+            rng=self.np_random.bit_generator.state,
+            unknown=tuple(self._unknown),
+            rows=tuple(world.bodies.values()),
         )
 
     def restore(self, snapshot: LabSnapshot) -> None:
         """Continue from a snapshot, of this env or of another one, bit for bit; costs its steps without their frames.
 
         Raises:
-            EnvError: If it is not a snapshot of a bench.
+            EnvError: If it is not a snapshot of a bench, or was made where Bullet counts otherwise.
         """
         if not isinstance(snapshot, LabSnapshot):
             raise EnvError(f"restore needs a LabSnapshot from snapshot(); got {type(snapshot).__name__}")
@@ -299,6 +318,11 @@ class LabEnv(gym.Env, EzPickle):
             else:
                 self._advance(command)
         self._unknown = snapshot.unknown
+        if tuple(self._running().bodies.values()) != snapshot.rows:
+            raise EnvError(
+                "this snapshot cannot be restored here bit for bit: its episode, played again, ends elsewhere; "
+                "it was made with another build of pybullet or of worldsim, so make it anew with this one"
+            )
         self._show()
 
     def branch(self, n: int) -> list[LabEnv]:
@@ -376,7 +400,7 @@ class LabEnv(gym.Env, EzPickle):
             setup = mirrored(setup)
         self._setup, self._acts, self._step = setup, scenario.acts, 0
         self._ramp = (variation["gravity"], variation["gravity"], 0, 1)  # from, to m/s2, first step, steps
-        self._world = World(self._scene, setup, variation["gravity"])
+        self._world = World(self._scene, setup, variation["gravity"], keeps_ticks=self._keeps_ticks)
         self._begun = self._world.bodies
         self._boxes = frozenset(body.name for body in setup.bodies if body.shape == "box" and body.mass > 0)
         self._fallen: set[str] = set()
@@ -414,22 +438,22 @@ class LabEnv(gym.Env, EzPickle):
         self._step += 1
         self._commands.append(command)
         events += [{"name": "contact", "first": c.first, "second": c.second, "time_s": c.time_s} for c in begun]
-        for name, rows in world.rows.items():
-            if name not in self._fallen and self._has_fallen(name, rows[-1]):
+        for name, row in world.rows.items():
+            if name not in self._fallen and self._has_fallen(name, row):
                 self._fallen.add(name)
                 events.append({"name": "fall", "body": name})
         return events
 
     def _has_fallen(self, name: str, row: tuple[float, ...]) -> bool:
         """Return whether a box has tipped by more than 45 degrees from how it stood."""
-        return name in self._boxes and float(_up(row) @ _up(self._begun[name])) < _TILTED
+        return name in self._boxes and sum(map(mul, _up(row), _up(self._begun[name]))) < _TILTED
 
     def _distance(self) -> float:
         """Return how far the task's object is from its goal on the floor, metres; 0 without a task."""
         if self._setup.goal is None:
             return 0.0
         name, goal = self._setup.goal
-        row = self._running().rows[name][-1]
+        row = self._running().rows[name]
         return float(np.hypot(row[0] - goal[0], row[1] - goal[1]))
 
     # ---- what is seen
@@ -516,10 +540,10 @@ def _parts(row: tuple[float, ...]) -> dict[str, np.ndarray]:
     return {"pos": values[:3].copy(), "quat": values[3:7].copy(), "vel": values[7:10].copy(), "ang": values[10:].copy()}
 
 
-def _up(row: tuple[float, ...]) -> np.ndarray:
+def _up(row: tuple[float, ...]) -> tuple[float, float, float]:
     """Return a body's z axis in the world."""
     x, y, z, w = row[3:7]
-    return np.array([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)])
+    return 2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)
 
 
 def _meant(factor: Factor, word: Any) -> Any:
