@@ -20,6 +20,7 @@ __all__ = ["POLICIES"]
 
 _HIGH = 0.17  # m, the finger tips above every block on the table
 _LOW = 0.05  # m, the finger tips while they push
+_PAUSE = 8  # steps of a task that is done, after which `mixture` plays on: still frames teach nothing
 
 Info = Mapping[str, Any]
 
@@ -164,10 +165,17 @@ def _noop(seed: int) -> Policy:
 
 
 def _mixture(seed: int) -> Policy:
-    """Return one of the others: 45% expert, 15% careless, 20% clumsy, 20% random."""
+    """Return one of the others, 45% expert, 15% careless, 20% clumsy, 20% random; once it is done, it plays on."""
     chance = np.random.default_rng((seed, 45)).random()
     make = _expert if chance < 0.45 else _careless if chance < 0.6 else _clumsy if chance < 0.8 else _random
-    return make(seed)
+    work, play, num_done = make(seed), _random(seed), 0
+
+    def policy(obs: np.ndarray, info: Info) -> np.ndarray:
+        nonlocal num_done
+        num_done += info["is_success"]
+        return (play if num_done > _PAUSE else work)(obs, info)
+
+    return policy
 
 
 POLICIES: dict[str, Callable[[int], Policy]] = {
