@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
-__all__ = ["Caption", "Wordings", "choose", "street_caption", "told", "worded"]
+__all__ = ["Caption", "Wordings", "choose", "told", "worded"]
 
 Caption = dict[str, str]
 """``{"en": ..., "zh": ...}``."""
@@ -86,80 +86,3 @@ def told(
         text = choose(wordings[language], rng, is_held_out=wording == "held_out")
         said[language] = text.format(**(slots or {}).get(language, {}))
     return said
-
-
-_LEAD = {
-    "en": (
-        "driving through the city", "a drive along city streets", "a car rides through town",
-        "riding down an urban road", "moving through downtown", "a street scene from a moving car",
-    ),
-    "zh": ("在城市里开车", "沿着城市街道行驶", "汽车穿过市区", "在城市道路上行驶", "在市中心驾车", "行车中的街景"),
-}  # fmt: skip
-_TIME = {
-    "en": {
-        "day": ("day", "afternoon", "morning", "midday", "noon", "daytime"),
-        "dusk": ("evening", "dusk", "sunset", "twilight", "sundown", "nightfall"),
-        "night": ("night", "midnight", "nighttime", "dark night", "night hour", "city night"),
-    },
-    "zh": {
-        "day": ("白天", "下午", "上午", "中午", "正午", "日间"),
-        "dusk": ("黄昏", "傍晚", "日落时分", "暮色中", "夕阳下", "黄昏时分"),
-        "night": ("夜晚", "深夜", "夜间", "晚上", "午夜", "夜色中"),
-    },
-}
-_WEATHER = {
-    "en": {
-        "clear": ("clear", "dry", "fine", "cloudless", "clear and dry", "fine and clear"),
-        "rain": ("rainy", "wet", "wet and rainy", "drizzle and rain", "raining", "rain-filled"),
-        "fog": ("foggy", "misty", "hazy", "fog-filled", "foggy and misty", "hazy and foggy"),
-    },
-    "zh": {
-        "clear": ("晴朗", "晴天", "天气晴朗", "天空晴朗", "晴", "无雨晴朗"),
-        "rain": ("雨天", "下雨", "阴雨", "雨中", "有雨", "正在下雨"),
-        "fog": ("雾天", "有雾", "大雾", "雾中", "起雾", "雾气弥漫"),
-    },
-}
-_TRAFFIC = {
-    "en": {
-        "heavy": ("heavy traffic", "busy traffic", "dense traffic", "crowded streets", "many cars", "congested roads"),
-        "light": ("light traffic", "quiet streets", "few cars", "sparse traffic", "calm traffic", "empty roads"),
-    },
-    "zh": {
-        "heavy": ("车流密集", "交通繁忙", "车多拥挤", "道路拥堵", "车辆众多", "街道繁忙"),
-        "light": ("车流稀少", "交通畅通", "车少", "街道安静", "车辆稀少", "道路空旷"),
-    },
-}
-_FRAMES = {
-    "en": (
-        "{lead} on a {weather} {time} with {traffic}", "{lead}, {weather} {time}, {traffic}",
-        "{traffic} on a {weather} {time}: {lead}", "a {weather} {time}, {traffic}, {lead}",
-        "{weather} {time} in the city with {traffic}", "{lead}; it is a {weather} {time} with {traffic}",
-    ),
-    "zh": (
-        "{weather}{time},{traffic},{lead}", "{time}{weather},{lead},{traffic}", "{lead},{time},{weather},{traffic}",
-        "{traffic},{weather}的{time},{lead}", "{weather}{time},{traffic}的城市街道", "{time},{weather},{traffic}",
-    ),
-}  # fmt: skip
-
-
-def street_caption(time: str, weather: str, traffic: str, key: tuple[int, ...]) -> dict[str, str]:
-    """Return ``{"en", "zh"}`` for a time of day, a weather and a traffic density; ``key`` decides the wording."""
-    en, zh = _texts(time, weather, traffic, key)
-    return {"en": en, "zh": zh}
-
-
-@lru_cache(maxsize=256)
-def _texts(time: str, weather: str, traffic: str, key: tuple[int, ...]) -> tuple[str, str]:
-    rng = np.random.default_rng(key)
-    texts = []
-    for language in ("en", "zh"):
-        slots = (
-            _FRAMES[language],
-            _LEAD[language],
-            _TIME[language][time],
-            _WEATHER[language][weather],
-            _TRAFFIC[language][traffic],
-        )
-        frame, lead, when, how, cars = (options[int(rng.integers(len(options)))] for options in slots)
-        texts.append(frame.format(lead=lead, time=when, weather=how, traffic=cars))
-    return texts[0], texts[1]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from worldsim.errors import PromptError
 
-__all__ = ["Reading", "Words", "parse_prompt", "read_prompt"]
+__all__ = ["Reading", "Words", "read_prompt"]
 
 Target = tuple[str, Any]
 """A factor and the value that it is set to."""
@@ -192,11 +192,11 @@ class _Reader:
         return bool(self._denied) and self._denied[-1][0][0] in factors
 
     def _deny_item(self, at: int, negator: str) -> int:
-        tokens, words = self._tokens, self._words
+        tokens, words, begun = self._tokens, self._words, at
         while at < len(tokens) and not self._sizes(at) and tokens[at] in words.skipped:
             at += 1
         if at >= len(tokens) or tokens[at] == _PAUSE:
-            self._unknown.append(negator)
+            self._unknown.append(" ".join([negator, *tokens[begun:at]]))
             return at
         for size in self._sizes(at):
             phrase, spoken = self._spoken(at, size)
@@ -288,77 +288,3 @@ def _normal(phrase: str) -> str:
 
 def _is_chinese(text: str) -> bool:
     return "\u4e00" <= text[0] <= "\u9fff"
-
-
-STREET_WORDS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("time_of_day", "day"): (
-        "day", "daytime", "daylight", "noon", "midday", "afternoon", "morning",
-        "白天", "日间", "正午", "中午", "下午", "上午", "早晨", "白昼",
-    ),
-    ("time_of_day", "dusk"): (
-        "dusk", "evening", "sunset", "twilight", "sundown", "nightfall",
-        "黄昏", "傍晚", "日落", "暮色", "夕阳",
-    ),
-    ("time_of_day", "night"): (
-        "night", "nighttime", "midnight", "dark",
-        "夜晚", "夜间", "晚上", "深夜", "午夜", "夜里", "夜色", "夜",
-    ),
-    ("weather", "clear"): (
-        "clear", "sunny", "dry", "fine", "cloudless",
-        "晴朗", "晴天", "晴", "无雨", "无雾", "天气好",
-    ),
-    ("weather", "rain"): (
-        "rain", "rainy", "raining", "wet", "drizzle", "downpour", "shower", "showers",
-        "雨天", "下雨", "雨中", "阴雨", "雨",
-    ),
-    ("weather", "fog"): (
-        "fog", "foggy", "mist", "misty", "haze", "hazy",
-        "雾天", "大雾", "有雾", "雾中", "起雾", "雾气弥漫", "雾气", "雾",
-    ),
-    ("traffic", "heavy"): (
-        "heavy traffic", "busy traffic", "dense traffic", "busy", "crowded", "crowded streets", "congested", "packed",
-        "rush hour", "many cars", "lots of cars",
-        "车流密集", "交通繁忙", "车多", "车辆众多", "拥堵", "繁忙", "密集", "热闹", "拥挤", "川流不息",
-    ),
-    ("traffic", "light"): (
-        "light traffic", "sparse traffic", "calm traffic", "quiet", "empty", "sparse", "calm", "deserted", "few cars",
-        "no cars", "no traffic",
-        "车流稀少", "交通畅通", "车少", "车辆稀少", "稀少", "稀疏", "空旷", "安静", "冷清", "畅通",
-    ),
-}  # fmt: skip
-"""Phrases of a street scene by (factor, value)."""
-
-_STREET_FILLER = (
-    *[
-        "a", "an", "the", "in", "on", "at", "with", "and", "of", "to", "by", "through", "along", "across", "down",
-        "under", "during", "while", "as", "from", "is", "are", "it", "there", "this", "that", "some", "filled",
-        "drive", "drives", "driving", "moving", "ride", "rides", "riding",
-        "car", "cars", "vehicle", "vehicles", "traffic",
-        "street", "streets", "road", "roads", "avenue", "block", "blocks", "city", "town", "urban", "downtown",
-        "view", "scene", "sky", "skies", "weather", "conditions", "air", "time", "hour", "hours",
-    ],
-)  # fmt: skip
-_STREET_FILLER_ZH = (
-    "城市", "街道", "街头", "街上", "道路", "路上", "市区", "市中心", "马路", "交通", "车流", "车辆", "汽车",
-    "驾驶", "驾车", "行驶", "开车", "行车", "街景", "正在", "穿行", "穿过",
-    "天气", "天空", "时分", "场景", "一个", "在", "的", "里", "中",
-    "上", "下", "和", "与", "着", "沿", "有", "时", "路", "车", "街", "于", "天",
-)  # fmt: skip
-
-
-def parse_prompt(
-    text: object, vocabulary: Mapping[tuple[str, str], tuple[str, ...]] = STREET_WORDS
-) -> tuple[dict[str, str], list[str]]:
-    """Return the factors that a prompt sets, and the words that it holds beside them, in order.
-
-    Args:
-        text: The prompt; English and Chinese may be mixed.
-        vocabulary: Phrases by (factor, value).
-
-    Raises:
-        PromptError: If it is not a text or no word of it was understood.
-    """
-    opposites = {("weather", "rain"): ("weather", "clear"), ("weather", "fog"): ("weather", "clear")}
-    words = Words(phrases=vocabulary, opposites=opposites, filler=(*_STREET_FILLER, *_STREET_FILLER_ZH))
-    factors, unknown, _ = read_prompt(text, words)
-    return factors, unknown

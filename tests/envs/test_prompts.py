@@ -1,8 +1,11 @@
 """What prompts may say of the true worlds, in two languages, and what is handed back."""
 
 import pytest
-from worldsim_envs.city.words import CITY_WORDS, PRESETS, SCENE, city_prompt
+from worldsim_envs.city.weather import PRESETS
+from worldsim_envs.city.words import CITY_WORDS, SCENE, city_prompt
+from worldsim_envs.lab.words import LAB_WORDS, gravity_band, lab_caption, lab_prompt
 from worldsim_envs.prompts import Words, read_prompt
+from worldsim_envs.tabletop.words import TABLETOP_WORDS, tabletop_prompt
 
 from worldsim.errors import PromptError
 
@@ -106,7 +109,11 @@ def test_every_phrase_of_the_city_means_what_its_table_says():
         reading = city_prompt(phrase)
         assert set(targets) <= set(reading.factors.items()), phrase
         assert reading.unknown == [], phrase
-    assert len(PRESETS) == len(set(PRESETS)) == 21
+
+
+def test_every_preset_can_be_named():
+    for name in PRESETS:
+        assert city_prompt(f"the city under {name}").factors == {"weather_preset": name}
 
 
 def test_one_phrase_of_a_slot_never_belongs_to_another_value():
@@ -125,3 +132,58 @@ def test_a_long_prompt_is_read_in_a_moment_and_every_unknown_word_is_named_once(
 def test_chinese_is_cut_so_that_the_fewest_characters_stay_unknown():
     words = Words(phrases={("a", 1): ("雾天",), ("b", 2): ("天气晴朗",), ("c", 3): ("雾",)})
     assert read_prompt("雾天气晴朗", words).factors == {"c": 3, "b": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "factors", "unknown"),
+    [
+        ("dominoes on the moon", {"scenario": "dominoes", "gravity": "1.62"}, []),
+        ("木星上的钟摆", {"scenario": "pendulum", "gravity": "24.79"}, []),
+        ("push a small heavy blue block from the left", {
+            "scenario": "push", "size": "low", "mass": "high", "hue": 5, "side": "left"}, []),
+        ("一个红色的球滚动", {"scenario": "rolling", "hue": 0}, []),
+        ("a bouncy ball, not slippery", {"restitution": "high", "friction": "high"}, []),
+        ("a slow pendulum with a pink ball", {"scenario": "pendulum", "speed": "low"}, ["pink"]),
+        ("no gravity, a tower", {"scenario": "stack"}, ["no gravity"]),
+        ("a pendulum, then dominoes", {"scenario": "dominoes"}, ["pendulum"]),
+    ],
+)  # fmt: skip
+def test_the_bench_understands_scenarios_gravity_colours_sides_and_sizes(text, factors, unknown):
+    reading = lab_prompt(text)
+    assert (reading.factors, reading.unknown) == (factors, unknown)
+
+
+@pytest.mark.parametrize(
+    ("text", "factors", "unknown"),
+    [
+        ("push the red block to the mark", {"task": "push", "color": "red"}, []),
+        ("把蓝色方块叠起来", {"task": "stack", "color": "blue"}, ["起来"]),
+        ("reach for the ball in dim light on mars", {"task": "reach", "light": "dim", "gravity": "3.71"}, []),
+        ("stack a heavy green cube, not slippery", {
+            "task": "stack", "mass": "high", "color": "green", "friction": "high"}, []),
+        ("put the red block on top of the blue block", {"task": "stack", "color": "blue"}, ["red"]),
+        ("在桌上推一块很重的方块", {"task": "push", "mass": "high"}, []),
+    ],
+)  # fmt: skip
+def test_the_table_understands_tasks_colours_masses_light_and_gravity(text, factors, unknown):
+    reading = tabletop_prompt(text)
+    assert (reading.factors, reading.unknown) == (factors, unknown)
+
+
+@pytest.mark.parametrize(("words", "prompt"), [(LAB_WORDS, lab_prompt), (TABLETOP_WORDS, tabletop_prompt)])
+def test_every_phrase_of_bench_and_table_means_what_its_table_says(words, prompt):
+    for target, phrases in words.phrases.items():
+        for phrase in phrases:
+            reading = prompt(phrase)
+            assert target in reading.factors.items() and reading.unknown == [], phrase
+
+
+def test_what_captions_of_the_bench_say_parses_back_to_scenario_and_gravity():
+    scenarios = [value for factor, value in LAB_WORDS.phrases if factor == "scenario"]
+    for n, scenario in enumerate(scenarios * 3):
+        band = ("weak", "ordinary", "strong")[n % 3]
+        for is_held_out in (False, True):
+            for text in lab_caption({"scenario": scenario}, "lime", band, is_held_out, (n,)).values():
+                said, unknown, _ = lab_prompt(text)
+                assert said["scenario"] == scenario and gravity_band(float(said["gravity"])) == band, text
+                assert unknown == [], text

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from worldsim_envs.captions import Caption, Wordings, choose, worded
+from worldsim_envs.city.weather import PRESETS
 from worldsim_envs.prompts import Reading, Words, read_prompt
 
-__all__ = ["CITY_WORDS", "PRESETS", "SCENE", "city_prompt", "scene_caption", "scene_values"]
+__all__ = ["CITY_WORDS", "SCENE", "city_prompt", "scene_caption", "scene_values"]
 
 LIGHT_RAIN, HEAVY_RAIN = 0.4, 0.8
 """Rain below the first is light, from the second on heavy."""
@@ -127,13 +128,6 @@ SCENE: dict[tuple[str, str], dict[str, Wordings]] = {
     ),
 }  # fmt: skip
 """The wordings of everything that a caption names, by slot and value."""
-
-PRESETS = tuple(
-    f"{weather}{time}"
-    for time, rainy in (("Noon", "Rainy"), ("Sunset", "Rain"), ("Night", "Rainy"))
-    for weather in ("Clear", "Cloudy", "Wet", "WetCloudy", "SoftRain", f"Mid{rainy}", "HardRain")
-)
-"""Weathers named as CARLA names them."""
 
 _SETS: dict[tuple[str, str], dict[str, Any]] = {
     ("weather", "cloudy"): {"cloud": 0.8},
