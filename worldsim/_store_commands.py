@@ -1,4 +1,4 @@
-"""The commands that look after a store: repair, gc, compact, merge, import, export."""
+"""The commands that look at a store and after it: inspect, repair, gc, compact, merge, import, export."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from worldsim._console import console, show_progress, write_json
+from worldsim._console import console, show_progress, show_table, write_json
 from worldsim._options import Json, NoSeed, StorePath
 
 __all__ = ["add_to"]
 
+_ROWS_SHOWN = 10  # episodes
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
@@ -20,6 +21,45 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands to an app."""
     for command, example in _COMMANDS.items():
         app.command(example.split()[0], epilog=f"Example: worldsim {example}")(command)
+
+
+def inspect(
+    store: StorePath,
+    report: Annotated[
+        Path | None, typer.Option("-o", "--report", metavar="REPORT.html", help="Also as a page with episodes to play.")
+    ] = None,
+    sheet: Annotated[Path | None, typer.Option("--sheet", metavar="PNG", help="Also write frames to look at.")] = None,
+    seed: NoSeed = 0,
+    json_target: Json = None,
+) -> int:
+    """Show what a store holds, whether it is whole and in balance; exit 1 if it is not."""
+    from worldsim.store import RolloutStore, card_text, contact_sheet, histograms, histograms_text
+    from worldsim.store.inspect import EPISODE_COLUMNS, episode_rows
+    from worldsim.store.report import report_html
+
+    held, out = RolloutStore.open(store), console(json_target)
+    faults = [str(fault) for fault in held.verify()]
+    if faults:
+        for fault in faults:
+            out.print(f"fault: {fault}", markup=False)
+        out.print(f"{store}: {len(faults)} fault(s); worldsim repair {store} keeps what can be read", markup=False)
+        write_json(json_target, {"store": str(store), "faults": faults})
+        return 1
+    card, shapes = held.card, histograms(held)
+    out.print(card_text(card), markup=False)
+    out.print(f"{'integrity':12} whole, every checksum matches", markup=False)
+    out.print(histograms_text(shapes), markup=False)
+    if len(held):
+        rows = episode_rows(held, _ROWS_SHOWN)
+        show_table(out, EPISODE_COLUMNS, rows, f"{len(rows)} of {len(held):,} episodes")
+    if sheet is not None:
+        contact_sheet(held, sheet)
+        out.print(f"frames: {sheet}", markup=False)
+    if report is not None:
+        report.write_text(report_html(held, card, shapes), encoding="utf-8")
+        out.print(f"report: {report}", markup=False)
+    write_json(json_target, {**card, "faults": faults, "histograms": shapes})
+    return 1 if any(check["ok"] is False for check in card["checks"]) else 0
 
 
 def repair(store: StorePath, dry_run: DryRun = False, seed: NoSeed = 0, json_target: Json = None) -> int:
@@ -122,7 +162,12 @@ def import_(
 def export(
     store: StorePath,
     target_format: Annotated[
-        str, typer.Option("--to", metavar="FORMAT", help="minari, lerobot, lerobot-mp4, npz, hdf5, swm, swm-lance, diffusion-policy, mp4.")
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help="minari, lerobot, lerobot-mp4, npz, hdf5, swm, swm-lance, diffusion-policy or mp4.",
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="PATH", help="A new file or directory.")],
     seed: NoSeed = 0,
@@ -141,6 +186,7 @@ def export(
 
 
 _COMMANDS = {
+    inspect: "inspect rollouts -o report.html",
     repair: "repair rollouts --dry-run",
     gc: "gc rollouts --dry-run",
     compact: "compact rollouts --codec lz4",

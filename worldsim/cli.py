@@ -147,7 +147,13 @@ def collect(
     episodes: Annotated[int, typer.Option("-n", "--episodes", min=1, help="Episodes; those held already count.")] = 16,
     policy: Annotated[str, typer.Option("--policy", help="One of the env's policies.")] = "mixture",
     seed: Annotated[int, typer.Option("--seed", help="Env seed of the first episode.")] = 0,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes, or Ray actors.")] = 1,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="local|ray", help="Ray: the cluster at hand, else one of its own.")
+    ] = "local",
+    codec: Annotated[
+        str | None, typer.Option("--codec", metavar="zstd|lz4|none", help="Of a new store: small, faster, fastest.")
+    ] = None,
     max_steps: Annotated[int | None, typer.Option("--max-steps", min=1, help="Truncate episodes here.")] = None,
     env_kwargs: Annotated[
         str, typer.Option("--env-kwargs", metavar="JSON", help="Arguments of the env, as a JSON object.")
@@ -166,6 +172,8 @@ def collect(
             policy=policy,
             seed=seed,
             workers=workers,
+            engine=engine,
+            codec=codec,
             max_steps=max_steps,
             env_kwargs=_json_object(env_kwargs),
             progress=progress,
@@ -175,28 +183,6 @@ def collect(
     )
     facts = {"episodes": len(held), "frames": held.num_frames, "height": held.height, "width": held.width}
     write_json(json_target, {"store": str(store), **facts})
-
-
-@app.command(epilog="Example: worldsim inspect rollouts --sheet frames.png")
-def inspect(
-    store: StorePath,
-    sheet: Annotated[Path | None, typer.Option("--sheet", metavar="PNG", help="Also write frames to look at.")] = None,
-    seed: NoSeed = 0,
-    json_target: Json = None,
-) -> int:
-    """Show what a store holds and check its balances; exit 1 if one fails."""
-    from worldsim.store import RolloutStore
-    from worldsim.store.inspect import card_text, contact_sheet, histograms, histograms_text
-
-    held, out = RolloutStore.open(store), console(json_target)
-    card = held.card
-    shapes = histograms(held)
-    out.print(card_text(card), markup=False)
-    out.print(histograms_text(shapes), markup=False)
-    if sheet is not None:
-        out.print(f"frames: {contact_sheet(held, sheet)}", markup=False)
-    write_json(json_target, {**card, "histograms": shapes})
-    return 0 if all(check["ok"] for check in card.get("checks", ())) else 1
 
 
 @app.command(epilog="Example: worldsim verify rollouts")

@@ -8,7 +8,10 @@ from PIL import Image
 from rollouts import make_rollout
 
 from worldsim.errors import StoreError
+from worldsim.rollout import Caption
 from worldsim.store import RolloutStore, card_text, contact_sheet, histograms, histograms_text
+from worldsim.store.inspect import episode_rows
+from worldsim.store.report import report_html
 
 
 def make_store(path, rollouts):
@@ -18,7 +21,7 @@ def make_store(path, rollouts):
 
 
 def failed(card):
-    return {check["check"] for check in card["checks"] if not check["ok"]}
+    return {check["check"] for check in card["checks"] if check["ok"] is False}
 
 
 def test_the_card_counts_frames_and_episodes(tmp_path):
@@ -73,6 +76,36 @@ def test_what_a_foreign_env_does_not_say_is_absent(tmp_path):
     assert list(card["by"]) == ["policy"] and "licence" not in card["parts"][0]
 
 
+def test_worlds_that_never_end_by_themselves_are_not_asked_for_ends(tmp_path):
+    endless = [make_rollout(2 * i, 20, steer=0, speed=8, env_id="worldsim/Lab-v0") for i in range(10)]
+    (check,) = [c for c in make_store(tmp_path / "lab", endless).card["checks"] if c["check"] == "terminated episodes"]
+    assert (check["value"], check["ok"]) == (None, None)
+    assert "n/a          terminated episodes: no episode ends by itself" in card_text(
+        RolloutStore.open(tmp_path / "lab").card
+    )
+    mixed = [*endless, make_rollout(1, 20, steer=0, speed=8), make_rollout(0, 20, steer=0, speed=8)]
+    (check,) = [c for c in make_store(tmp_path / "both", mixed).card["checks"] if c["check"] == "terminated episodes"]
+    assert (check["value"], check["ok"]) == (0.5, True)  # of the world that can end
+    rare = [make_rollout(1 if i == 0 else 2 * i, 20, steer=0, speed=8) for i in range(25)]
+    assert "terminated episodes" in failed(make_store(tmp_path / "rare", rare).card)
+
+
+def test_the_page_holds_the_episodes_histograms_and_verdicts_and_needs_no_network(tmp_path):
+    store = make_store(tmp_path / "s", [make_rollout(seed, 20, steer=0.5, speed=8) for seed in range(8)])
+    page = report_html(store, store.card, histograms(store))
+    for part in (
+        "Out of balance: steering left minus right", "every checksum matches", "Histogram of steer", "episode 7",
+        "a street in rain", "worldsim/City-v0", 'src="data:image/png;base64,', "<canvas>",
+    ):  # fmt: skip
+        assert part in page
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
+    hostile = make_rollout(0, 20, caption=(Caption(0, "<script>alert(1)</script>", "x"),), env_id="<b>", policy="<i>")
+    store = make_store(tmp_path / "hostile", [hostile])
+    page = report_html(store, store.card, histograms(store))
+    assert "<script>alert" not in page and "<b>" not in page.replace("<b></b>", "") and "<i>" not in page
+    assert "It holds no episodes" in report_html(empty := RolloutStore.create(tmp_path / "empty"), empty.card, {})
+
+
 def test_the_text_names_counts_sources_and_failed_checks(tmp_path):
     store = make_store(tmp_path / "s", [make_rollout(seed, 20, steer=0.5, speed=8) for seed in range(4)])
     text = card_text(store.card)
@@ -106,3 +139,11 @@ def test_histograms_cover_lengths_rewards_and_actions_and_name_the_captions(tmp_
     lines = histograms_text(found).splitlines()
     assert lines[0].startswith("length") and lines[-1].endswith("times  a street in rain")
     assert histograms(RolloutStore.create(tmp_path / "empty")) == {}
+
+
+def test_a_row_per_episode_says_how_it_went_and_how_it_ended(tmp_path):
+    store = make_store(tmp_path / "s", [make_rollout(seed, 10) for seed in range(30)])
+    rows = episode_rows(store, 4)
+    assert [row[0] for row in rows] == [0, 10, 19, 29]
+    assert rows[2][1:5] == ["worldsim/City-v0", 19, "mixture", 10] and rows[2][6:] == ["terminated", "a street"]
+    assert rows[2][5] == pytest.approx(float(store.rewards(19).sum()), abs=1e-5)

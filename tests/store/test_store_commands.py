@@ -59,3 +59,21 @@ def test_export_says_what_is_lost_and_import_brings_it_back_once(store, tmp_path
         assert code == 0 and facts == {"store": str(tmp_path / "back"), "added": added, "episodes": 3}
     assert run(["export", str(store.path), "--to", "gif", "-o", str(tmp_path / "x")]) == 2
     assert "must be one of" in capsys.readouterr().err
+
+
+def test_inspect_writes_a_page_and_says_that_the_store_is_whole(store, tmp_path, capsys):
+    code, facts = facts_of(capsys, "inspect", store.path, "-o", tmp_path / "report.html")
+    assert code == int(any(check["ok"] is False for check in facts["checks"])) and facts["faults"] == []
+    assert "Rollouts in rollouts" in (tmp_path / "report.html").read_text()
+    run(["inspect", str(store.path)])
+    text = capsys.readouterr().out
+    assert "integrity    whole" in text and "3 of 3 episodes" in text and "first caption" in text
+
+
+def test_inspect_names_damage_instead_of_showing_it(store, capsys):
+    (shard,) = (store.path / SEGMENTS / store.commits[1].segment / "obs").glob("c*")
+    data = bytearray(shard.read_bytes())
+    data[100] ^= 1
+    shard.write_bytes(data)
+    code, facts = facts_of(capsys, "inspect", store.path)
+    assert code == 1 and "obs" in facts["faults"][0]

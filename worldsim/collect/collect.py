@@ -1,7 +1,7 @@
-"""``collect``: episodes of any env into a store, over several processes, resumable and exactly once.
+"""``collect``: episodes of any env into a store, over several processes or machines, resumable and exactly once.
 
-Episodes are known by what decides them (env, arguments, policy, variation, length limit, seed). What is committed is
-not played again, so an interrupted run is continued by the same call.
+Episodes are known by what decides them (env, arguments, policy, variation, length limit, seed). Each is committed as it
+ends, and what is committed is not played again, so an interrupted run is continued by the same call.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from worldsim.collect.ray_engine import collect_on_ray
 from worldsim.collect.worker import Episode, Job, make_image_env, named_policy, run_batch
-from worldsim.errors import EnvError, WorldsimError
+from worldsim.errors import EnvError, StoreError, WorldsimError
 from worldsim.store import RolloutStore
-from worldsim.store.format import STORE_FILE
 
 __all__ = ["Progress", "collect"]
 
-_EPISODES_PER_SEGMENT = 16
+_EPISODES_PER_BATCH = 16  # handed to a worker at a time
+_ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,14 @@ def collect(
     max_steps: int | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
     variation: Mapping[str, Any] | None = None,
+    engine: str = "local",
+    codec: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> RolloutStore:
     """Collect episodes of an env into a store, which is created if it does not exist.
 
-    Episode i uses the env seed ``seed + i``. Ctrl-C commits the episodes that are finished and is raised again.
+    Episode i uses the env seed ``seed + i``. Ctrl-C lets the episodes that are being played end, and is raised again.
+    A killed worker loses the episode that it was playing, and nothing else.
 
     Args:
         env_id: Any Gymnasium id whose obs or render is an image; ``module:Id-v0`` imports the module first.
@@ -81,20 +85,30 @@ def collect(
         store_path: Directory of the store.
         policy: Name of one of the env's policies; an env without any has ``mixture``, smooth random actions.
         seed: Env seed of the first episode.
-        workers: Processes. One collects in this process.
+        workers: Processes; one collects in this process. With Ray, actors.
         max_steps: Truncate episodes here; at most 10,000 steps in any case.
         env_kwargs: Constructor arguments of the env, as JSON values.
         variation: Factors that every reset asks for, as ``options["variation"]``.
-        progress: Called after every episode, for example ``show_progress()``.
+        engine: ``local`` processes, or ``ray`` actors: on the cluster that RAY_ADDRESS names or that runs here, else on
+            one that is started for this call. All machines must see the store under the same path.
+        codec: What a new store is packed with, ``zstd``, ``lz4`` or ``none``; None is zstd, or what the store has.
+        progress: Called after every commit, for example ``show_progress()``.
 
     Raises:
         EnvError: If the env is unknown, shows no image, has no such policy, or a worker died.
-        StoreError: If the store is damaged or holds frames of another size.
+        StoreError: If the store is damaged, or holds frames of another size or packed otherwise.
+        MissingExtraError: If Ray is asked for and not installed.
     """
+    if engine not in _ENGINES:
+        raise EnvError(f"the engine must be {' or '.join(_ENGINES)}; got {engine!r}")
     if episodes < 1 or workers < 1 or (max_steps is not None and max_steps < 1):
         raise EnvError(f"episodes, workers and max_steps must be at least 1; got {episodes}, {workers}, {max_steps}")
     root = Path(store_path)
-    store = RolloutStore.open(root) if (root / STORE_FILE).exists() else RolloutStore.create(root)
+    store = RolloutStore.open_or_create(root, codec=codec or "zstd")
+    if codec not in (None, store.codec):
+        raise StoreError(
+            f"{root} is packed with {store.codec}; got the codec {codec}: worldsim compact --codec repacks it"
+        )
     env_kwargs = dict(env_kwargs or {})
     decides = {"env_id": env_id, "env_kwargs": env_kwargs, "variation": variation, "max_steps": max_steps}
     run_id = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
@@ -110,10 +124,12 @@ def collect(
     wanted = [Episode(seed + i, f"{policy}/{seed + i}") for i in range(episodes)]
     held = store.keys(run_id)
     todo = [episode for episode in wanted if episode.key not in held]
-    size = max(1, min(_EPISODES_PER_SEGMENT, -(-len(todo) // (2 * workers))))
+    size = max(1, min(_EPISODES_PER_BATCH, -(-len(todo) // (2 * workers))))
     batches = [todo[i : i + size] for i in range(0, len(todo), size)]
     tally = _Tally(len(todo), len(wanted) - len(todo), progress)
-    if workers == 1 or len(batches) <= 1:
+    if engine == "ray":
+        collect_on_ray(job, todo, workers, tally.add)
+    elif workers == 1 or len(batches) <= 1:
         _collect_here(job, store, batches, tally)
     else:
         _collect_in_processes(job, batches, min(workers, len(batches)), tally)
@@ -232,7 +248,7 @@ def _work(job: Job, pipe: Connection, stop: Event) -> None:
     def on_episode(num_steps: int, num_bytes: int) -> bool:
         try:
             pipe.send(("episode", num_steps, num_bytes))
-        except BrokenPipeError:  # the first process was killed; commit what there is
+        except BrokenPipeError:  # the first process was killed
             return False
         return not stop.is_set()
 

@@ -47,6 +47,9 @@ def data_card(store: RolloutStore) -> dict[str, Any]:
     if seeds:
         card["seeds"] = {"min": min(seeds), "max": max(seeds)}
     card["terminated"] = sum(info.terminated for info in infos) / len(infos)
+    mortal = {info.env_id for info in infos if info.terminated}
+    ends = [info.terminated for info in infos if info.env_id in mortal]
+    card["terminated_where_possible"] = sum(ends) / len(ends) if ends else None
     card |= _steering(store) | _speed(store)
     card["parts"] = _parts(store)
     card["checks"] = _checks(card)
@@ -115,7 +118,7 @@ def _parts(store: RolloutStore) -> list[dict[str, Any]]:
 
 
 def _checks(card: dict[str, Any]) -> list[dict[str, Any]]:
-    checks = [_check("terminated episodes", card["terminated"], ">=", 0.05)]
+    checks = [_check("terminated episodes", card["terminated_where_possible"], ">=", 0.05)]
     if "steering" in card:
         checks.append(_check("steering left minus right", card["steer_positive"] - card["steer_negative"], "+-", 0.05))
     if "standing_still" in card:
@@ -126,6 +129,9 @@ def _checks(card: dict[str, Any]) -> list[dict[str, Any]]:
     return checks
 
 
-def _check(name: str, value: float, relation: str, bound: float) -> dict[str, Any]:
+def _check(name: str, value: float | None, relation: str, bound: float) -> dict[str, Any]:
+    """Return whether a value keeps its bound; None if it does not apply, as in a world that never ends by itself."""
+    if value is None:
+        return {"check": name, "value": None, "bound": f"{relation} {bound:g}", "ok": None}
     ok = {">=": value >= bound, "<=": value <= bound, "+-": abs(value) <= bound}[relation]
     return {"check": name, "value": round(value, 4), "bound": f"{relation} {bound:g}", "ok": ok}

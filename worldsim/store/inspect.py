@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +15,23 @@ from worldsim.errors import StoreError
 if TYPE_CHECKING:
     from worldsim.store.store import RolloutStore
 
-__all__ = ["card_text", "contact_sheet", "histograms", "histograms_text"]
+__all__ = [
+    "EPISODE_COLUMNS",
+    "card_text",
+    "check_value",
+    "contact_sheet",
+    "episode_rows",
+    "evenly",
+    "histograms",
+    "histograms_text",
+    "sheet_png",
+]
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _NUM_BINS = 20
 _MOST_DIMS, _MOST_CAPTIONS = 8, 5
+_VERDICT = {True: "ok", False: "FAILS", None: "n/a"}
+EPISODE_COLUMNS = ("episode", "env", "seed", "policy", "steps", "return", "end", "first caption")
 
 
 def card_text(card: Mapping[str, Any]) -> str:
@@ -46,8 +59,24 @@ def card_text(card: Mapping[str, Any]) -> str:
             f"{'source':12} {part['env_id'] or 'unknown'} ({part['source']}), {part['frames']:,} frames, {licence}"
         )
     for check in card["checks"]:
-        lines.append(f"{'ok' if check['ok'] else 'FAILS':12} {check['check']}: {check['value']:.3f} ({check['bound']})")
+        lines.append(f"{_VERDICT[check['ok']]:12} {check['check']}: {check_value(check)} ({check['bound']})")
     return "\n".join(lines)
+
+
+def check_value(check: Mapping[str, Any]) -> str:
+    """Return the value of a check as text."""
+    return "no episode ends by itself" if check["value"] is None else f"{check['value']:.3f}"
+
+
+def episode_rows(store: RolloutStore, most: int) -> list[list[Any]]:
+    """Return a row for each of at most so many evenly spaced episodes; ``EPISODE_COLUMNS`` names what is in it."""
+    rows = []
+    for i in evenly(len(store), most):
+        info = store.info(i)
+        end = "terminated" if info.terminated else "truncated" if info.truncated else "cut off"
+        caption = info.captions[0][1] if info.captions else ""
+        rows.append([i, info.env_id, info.seed, info.policy, info.length, info.return_, end, caption])
+    return rows
 
 
 def histograms(store: RolloutStore) -> dict[str, Any]:
@@ -89,20 +118,35 @@ def contact_sheet(store: RolloutStore, path: str | Path, *, num_rows: int = 8, n
     Raises:
         StoreError: If the store is empty.
     """
+    Path(path).write_bytes(sheet_png(store, num_rows=num_rows, num_columns=num_columns))
+    return Path(path)
+
+
+def sheet_png(store: RolloutStore, *, num_rows: int = 8, num_columns: int = 8) -> bytes:
+    """Return the contact sheet as a PNG.
+
+    Raises:
+        StoreError: If the store is empty.
+    """
     from PIL import Image
 
     if not len(store):
         raise StoreError(f"{store.path} holds no episodes to show; add some with append or collect")
-    episodes = np.unique(np.linspace(0, len(store) - 1, num_rows).round().astype(int)).tolist()
     rows = []
-    for episode in episodes:
+    for episode in evenly(len(store), num_rows):
         times = np.linspace(0, store.info(episode).length, num_columns).round().astype(int)
         frames = np.empty((num_columns, 1, store.height, store.width, 3), np.uint8)
         for column, t in enumerate(times.tolist()):
             store.read_into(episode, t, frames[column])
         rows.append(np.concatenate(list(frames[:, 0]), axis=1))  # (H, columns * W, 3)
-    Image.fromarray(np.concatenate(rows)).save(path, format="PNG")
-    return Path(path)
+    data = io.BytesIO()
+    Image.fromarray(np.concatenate(rows)).save(data, format="PNG")
+    return data.getvalue()
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Return at most so many indices below ``count``, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
 
 
 def _histogram(values: np.ndarray) -> dict[str, list[float]]:
