@@ -18,6 +18,7 @@ from PIL import Image
 
 from worldsim.errors import CheckpointError, EnvError, MissingExtraError
 from worldsim.model import WorldModel, load
+from worldsim.sim import pick_device
 
 __all__ = ["Candidate", "Request", "candidate", "from_callable", "from_env", "from_folder", "from_model"]
 
@@ -55,17 +56,22 @@ class Candidate:
     """Whether another seed can give other frames."""
     has: Callable[[str], bool] = lambda key: True
     """Whether it can answer the request of a key; a folder holds only what was put there."""
+    begin: Callable[[str], tuple[np.ndarray, np.ndarray]] | None = None
+    """From a text alone to frames (C, H, W, 3) and the actions between them (C - 1, ...); None if it needs frames."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What is printed on every row: checkpoint, parameters, sampler steps, training minutes, data."""
 
 
-def candidate(model: str | WorldModel | Candidate, *, sampler_steps: int | None = None) -> Candidate:
+def candidate(
+    model: str | WorldModel | Candidate, *, sampler_steps: int | None = None, device: str = "cpu"
+) -> Candidate:
     """Return the candidate that a name means.
 
     Args:
         model: A world model; the name or path of one; ``module:function``; the id of an imagined env
             (``worldsim/LabDream-v0``); or a folder of results (films, frames or arrays named by request).
         sampler_steps: Denoiser calls per frame of a world model.
+        device: Where a named world model runs; ``auto`` takes a GPU if there is one.
 
     Raises:
         CheckpointError: If it is none of these.
@@ -82,7 +88,7 @@ def candidate(model: str | WorldModel | Candidate, *, sampler_steps: int | None 
         return from_callable(model)
     if model in gym.registry or "-v" in model:
         return from_env(model)
-    return from_model(load(model), sampler_steps)
+    return from_model(load(model).to(pick_device(device)), sampler_steps)
 
 
 def from_model(model: WorldModel, sampler_steps: int | None = None) -> Candidate:
@@ -98,9 +104,14 @@ def from_model(model: WorldModel, sampler_steps: int | None = None) -> Candidate
                 out[i] = frames[row]
         return out
 
+    def begin(text: str) -> tuple[np.ndarray, np.ndarray]:
+        start = model.starts[model.nearest_start(text)]
+        return start.frames, start.actions
+
     return Candidate(
         name=model.name,
         imagine=imagine,
+        begin=begin if model.starts else None,
         num_context=model.config.num_context,
         draws_noise=steps > 1,
         facts={

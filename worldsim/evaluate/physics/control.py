@@ -1,8 +1,8 @@
 """Whether a model does what it is told: one start, one action swept through doses, in the truth and in imagination.
 
 The one idea to know: the truth's own branches are the ruler. An imagined branch is read by the true branch that it
-looks like, between two of them by a parabola, on the pixels in which the true branches differ. That decodes a dose, and
-with it a pose, from frames of any world, without a network and without an extractor.
+looks like, and by how far it is on the way to the next, on the pixels in which the true branches differ. That decodes a
+dose, and with it a pose, from frames of any world, without a network and without an extractor.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ PROBES: dict[str, tuple[Probe, ...]] = {
         Probe(scenario="camera", dimension="camera", lateral=_HANDS, loops=True),
     ),
     "city": (
-        Probe(dimension="steer", doses=(-0.4, -0.2, 0.0, 0.2, 0.4), hold=12, horizon=16, lateral=("steer",), loops=True),
-        Probe(dimension="throttle", hold=16, horizon=16, lateral=("steer",)),
+        Probe(dimension="steer", doses=(-0.4, -0.2, 0.0, 0.2, 0.4), hold=12, horizon=16, lateral=_HANDS, loops=True),
+        Probe(dimension="throttle", hold=16, horizon=16, lateral=_HANDS),
     ),
     "tabletop": (
         Probe(dimension="dx", hold=12, horizon=16, loops=True),
@@ -217,22 +217,27 @@ def sweep_errors(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.stack([((row - x) ** 2).sum(axis=1) / size for row in y])
 
 
-def decoded_doses(errors: np.ndarray, doses: Sequence[float]) -> np.ndarray:
-    """Return the dose that each branch looks like, (D,): where the parabola through its three best errors is lowest.
+def decoded_doses(errors: np.ndarray, apart: np.ndarray, doses: Sequence[float]) -> np.ndarray:
+    """Return the dose that each branch looks like, (D,): its nearest true branch, and how far on to the next one.
 
-    The answer stays within the doses that were swept.
+    On the line between two true branches, (E_b - E_j + A_bj) / (2 A_bj) of the way from the nearest b to its neighbour
+    j is the foot of the imagined one; the answer stays within the doses that were swept.
+
+    Args:
+        errors: (D, D) from `sweep_errors`.
+        apart: (D, D) the same of the true branches with each other.
+        doses: D rising doses.
     """
-    at = np.asarray(doses, float)
-    out = []
+    at, out = np.asarray(doses, float), []
     for row in errors:
         best = int(np.argmin(row))
-        if np.ptp(row) == 0:
-            out.append(0.0)
-            continue
-        middle = min(max(best, 1), len(at) - 2)
-        a, b, _ = np.polyfit(at[middle - 1 : middle + 2], row[middle - 1 : middle + 2], 2)
-        lowest = -b / (2 * a) if a > 0 else at[best]
-        out.append(float(np.clip(lowest, at[max(best - 1, 0)], at[min(best + 1, len(at) - 1)])))
+        ways = [
+            (float(np.clip((row[best] - row[j] + apart[best, j]) / (2 * apart[best, j]), 0, 1)), j)
+            for j in (best - 1, best + 1)
+            if 0 <= j < len(at) and apart[best, j] > 0
+        ]
+        way, toward = max(ways, default=(0.0, best))
+        out.append(float(at[best] + way * (at[toward] - at[best])))
     return np.array(out)
 
 
@@ -260,7 +265,7 @@ def score_probe(sweeps: Sequence[Sweep], answers: Mapping[str, np.ndarray]) -> d
         frames = np.stack([answers[sweep.key(f"dose{k}")] for k in range(len(doses))])
         table = sweep_errors(frames, truth)
         errors.append(table)
-        decoded.append(decoded_doses(table, probe.doses))
+        decoded.append(decoded_doses(table, sweep_errors(truth, truth), probe.doses))
         deltas.append(_delta(frames, truth, int(np.flatnonzero(doses == 0)[0])))
         poses += _pose_errors(sweep, decoded[-1])
         states += _state_responses(sweep, frames)

@@ -18,7 +18,7 @@ CHAOTIC = ("double_pendulum", "clutter", "stack")
 
 
 def held(places: np.ndarray, begun: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return places (T, N, 3) with gaps filled by the last one seen, from ``begun`` (N, 3) on, and the share of gaps."""
+    """Return places (T, N, 3) with gaps filled by the last one seen, at first ``begun`` (N, 3), and their share."""
     out, now = places.copy(), begun.copy()
     for t in range(len(out)):
         missing = ~np.isfinite(out[t]).all(axis=1)

@@ -32,8 +32,8 @@ _README = """\
 {count} scenes of {env}, {steps} steps of {dt:g} s. `scenes.json` lists them; each has a folder with its first frames
 (`context_00.png` ..., the last one is the present) and `actions.csv`, one row per step to imagine.
 
-Put a film `KEY.mp4`, an array `KEY.npy` (T, H, W, 3) uint8, or pictures `KEY/000.png` ... into one folder, one frame per
-step, frame 1 being the one after the present. Then:
+Put a film `KEY.mp4`, an array `KEY.npy` (T, H, W, 3) uint8, or pictures `KEY/000.png` ... into one folder, one frame
+per step, frame 1 being the one after the present. Then:
 
     worldsim bench physics --model THAT_FOLDER --suite {suite} --run THE_RUN_THAT_EXPORTED_THIS
 """
@@ -187,7 +187,7 @@ def clip_from_tracks(
         EnvError: If the arrays do not fit each other.
     """
     num_frames, num = positions.shape[:2]
-    height, width = frames.shape[1:3]
+    height = frames.shape[1]
     if len(frames) != num_frames or len(radii) != num or len(colors) != num or frames.dtype != np.uint8:
         raise EnvError(
             f"{name}: {num_frames} frames of {num} positions need as many uint8 frames, radii and colours; got "

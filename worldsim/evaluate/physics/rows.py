@@ -14,12 +14,14 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter, shift
 
 from worldsim.evaluate.physics.clip import Clip
+from worldsim.evaluate.physics.extract import Tracks
 from worldsim.evaluate.physics.geometry import project
-from worldsim.evaluate.physics.track import Tracks
 
 __all__ = [
     "CORRUPTIONS",
     "LAW_SCENARIOS",
+    "OF_OBJECTS",
+    "Corruption",
     "codec",
     "constant_acceleration",
     "copy_last",
@@ -310,3 +312,5 @@ CORRUPTIONS: Mapping[str, Corruption] = {
 
 A wrong scene and a changed gravity are planted too; they are other episodes of the truth, recorded by the suite.
 """
+OF_OBJECTS = ("dropped", "duplicated", "teleported", "recoloured")
+"""Corruptions of the first object; they need its true mask."""

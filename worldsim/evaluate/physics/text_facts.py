@@ -1,16 +1,16 @@
 """Whether a model shows what the text says: single facts and minimal pairs, read from frames by measurement.
 
-A pair of texts differs in one word. With a context (gravity: weak, strong) both branches begin from the same frames, the
-truth is told the same, and each imagined branch must be nearer to its own truth than to the other. Without one (colour,
-direction, mass) the model begins where the text leads it, and facts are measured in what it shows; the truth, asked the
-same way, says how well the facts can be measured at all.
+A pair of texts differs in one word. With a context (gravity: weak, strong) both branches begin from the same frames,
+the truth is told the same, and each imagined branch must be nearer to its own truth than to the other. Without one
+(colour, direction, mass) the model begins where the text leads it, and facts are measured in what it shows; the truth,
+asked the same way, says how well the facts can be measured at all.
 """
 
 from __future__ import annotations
 
 import colorsys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,7 @@ _LEAST_BLOB = 12  # px
 _PUSH = 1.0  # the impulse by which a mass is felt
 _PUSH_STEPS = 4
 _STEPS = 24
+_SEED = 209_700
 
 
 # ---- gravity, with a context
@@ -230,3 +231,57 @@ def score_facts(pair: Pair, shown: Sequence[np.ndarray], palette: Mapping[str, S
         right = reach[0] > reach[1] + 1
         return right, right
     return facts[0][pair.fact] == pair.values[0], facts[1][pair.fact] == pair.values[1]
+
+
+def fact_figures(
+    env: gym.Env,
+    begin: Callable[[str], tuple[np.ndarray, np.ndarray]] | None,
+    imagine: Callable[[Sequence[Request]], list[np.ndarray]],
+    num_seeds: int,
+) -> dict[str, Any]:
+    """Score the pairs of texts that the truth understands, for the truth and for a model that begins from texts.
+
+    Args:
+        env: The true world.
+        begin: From a text to the frames and actions that a model begins with; None if it cannot.
+        imagine: The model.
+        num_seeds: Starts, of the truth and of the model's noise, per pair.
+
+    Returns:
+        By fact: {"truth", "model"}, each {"both_right", "right", "n"}; and ``not_understood``, texts that the truth
+        does not understand, which score nobody.
+    """
+    names = [dim.name for dim in getattr(env.unwrapped, "action_spec", ())]
+    index = names.index("impulse") if "impulse" in names else None
+    palette = getattr(env.unwrapped, "scene_card", {}).get("palette", {})
+    shape = env.action_space.shape or ()
+    found: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
+    not_understood = []
+    for number, pair in enumerate(PAIRS):
+        actions = actions_for(pair, shape, index)
+        for seed in range(num_seeds):
+            true = [true_frames(env, text, _SEED + seed, actions) for text in pair.texts]
+            if any(frames is None for frames in true):
+                not_understood += [t for t, frames in zip(pair.texts, true, strict=True) if frames is None and not seed]
+                continue
+            found.setdefault((pair.fact, "truth"), []).append(
+                score_facts(pair, [frames for frames in true if frames is not None], palette)
+            )
+            if begin is None:
+                continue
+            requests = []
+            for which, text in enumerate(pair.texts):
+                frames, past = begin(text)
+                key = f"text.{pair.fact}.{number}.{seed}.{which}"
+                requests.append(Request(key=key, frames=frames, past=past, actions=actions, prompt=text, seed=seed))
+            shown = [np.concatenate([r.frames[-1:], f]) for r, f in zip(requests, imagine(requests), strict=True)]
+            found.setdefault((pair.fact, "model"), []).append(score_facts(pair, shown, palette))
+    out: dict[str, Any] = {"not_understood": not_understood}
+    for (fact, who), rights in found.items():
+        both = [all(pair) for pair in rights]
+        out.setdefault(f"fact.{fact}", {})[who] = {
+            "both_right": float(np.mean(both)),
+            "right": float(np.mean(rights)),
+            "n": len(rights),
+        }
+    return out
