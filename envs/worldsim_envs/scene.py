@@ -95,6 +95,7 @@ class Scene:
         self._projections: dict[float, tuple[float, ...]] = {}
         self._twin = None if labels is None else Scene(np.stack([labels] * 3, axis=-1), height, width, fov)
         self._twins: dict[int, int] = {}
+        self._picture: tuple[tuple, dict] = ((), {})
         handle, self._atlas_path = tempfile.mkstemp(suffix=".png")
         os.close(handle)
         Image.fromarray(atlas).save(self._atlas_path)
@@ -181,24 +182,28 @@ class Scene:
         ahead = (x + np.cos(camera.yaw) * cp, y + np.sin(camera.yaw) * cp, z + np.sin(camera.pitch))
         up = -camera.c2w()[:3, 1] if camera.roll or cp < _STEEP else (0, 0, 1)
         view = pybullet.computeViewMatrix(camera.position, ahead, up, physicsClientId=self._client)
-        _, _, rgba, depth, body = pybullet.getCameraImage(
-            self.width,
-            self.height,
-            view,
-            self._projection(self.fov if camera.fov is None else camera.fov),
-            lightDirection=sun,
-            lightColor=(1, 1, 1),
-            lightDistance=1000,
-            lightAmbientCoeff=ambient,
-            lightDiffuseCoeff=diffuse,
-            lightSpecularCoeff=0,
-            shadow=0,
-            renderer=pybullet.ER_TINY_RENDERER,
-            physicsClientId=self._client,
+        where = (self.width, self.height, view, self._projection(self.fov if camera.fov is None else camera.fov))
+        light = {
+            "lightDirection": sun,
+            "lightColor": (1, 1, 1),
+            "lightDistance": 1000,
+            "lightAmbientCoeff": ambient,
+            "lightDiffuseCoeff": diffuse,
+            "lightSpecularCoeff": 0,
+            "shadow": 0,
+            "renderer": pybullet.ER_TINY_RENDERER,
+            "physicsClientId": self._client,
             **({"flags": pybullet.ER_SEGMENTATION_MASK_OBJECT_AND_LINKINDEX} if links else {}),
-        )
+        }
+        self._picture = (where, light)
+        _, _, rgba, depth, body = pybullet.getCameraImage(*where, **light)
         metres = NEAR * FAR / (FAR - (FAR - NEAR) * depth.astype(np.float32))
         return View(rgba[..., :3], metres, body)
+
+    def redraw(self) -> None:
+        """Take the last picture again and drop it: the bare cost of a camera, beside which worlds are timed."""
+        where, light = self._picture
+        pybullet.getCameraImage(*where, **light)
 
     def labels(self, camera: Camera) -> np.ndarray:
         """Return the class of what each pixel shows, (H, W) uint8, without light; 0 where nothing was hit."""
