@@ -93,7 +93,7 @@ def smooth(positions: np.ndarray, dt: float, window: int = _WINDOW) -> tuple[np.
     Args:
         positions: (F, ...) metres, NaN where unknown.
         dt: Seconds per frame.
-        window: Frames to either side; fewer at the ends and beside gaps.
+        window: Frames to either side; at the ends as many, all on one side.
 
     Returns:
         Positions and velocities like ``positions``; NaN where a frame is unknown itself or has fewer than two
@@ -102,7 +102,8 @@ def smooth(positions: np.ndarray, dt: float, window: int = _WINDOW) -> tuple[np.
     flat = positions.reshape(len(positions), -1)
     place, speed = np.full(flat.shape, np.nan), np.full(flat.shape, np.nan)
     for i in range(len(flat)):
-        near = np.arange(max(0, i - window), min(len(flat), i + window + 1))
+        first = max(0, min(i - window, len(flat) - 2 * window - 1))
+        near = np.arange(first, min(len(flat), first + 2 * window + 1))
         for c in range(flat.shape[1]):
             known = near[np.isfinite(flat[near, c])]
             if not np.isfinite(flat[i, c]) or len(known) < 3:
