@@ -7,7 +7,7 @@ CORE := $(VENV)/.core-installed
 DEV := $(VENV)/.dev-installed
 RAY := $(VENV)/.ray-installed
 
-.PHONY: demo test test-ray check format clean
+.PHONY: demo test test-ray test-s3 check format clean
 
 demo: $(CORE)
 	$(BIN)/worldsim demo
@@ -17,6 +17,11 @@ test: $(DEV)
 
 test-ray: $(RAY)
 	$(BIN)/python -m pytest tests/collect/ray_cluster.py
+
+# The store in a bucket: moto's S3 server and what it needs are 120 MB, so they come only with this target.
+test-s3: $(DEV)
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt "moto[s3]>=5.0.20" flask flask-cors
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/store/test_object_store.py
 
 check: $(DEV)
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -72,13 +73,14 @@ def speed(
 def storage(
     data: Annotated[
         list[Path] | None,
-        typer.Option("--data", metavar="STORE", help="Measure on these; else on drives collected for it."),
+        typer.Option("--data", metavar="STORE", help="Measure on these; else on rollouts collected for it."),
     ] = None,
-    env: Annotated[str, typer.Option("--env", metavar="ENV", help="What to collect, 64 and 128 pixels.")] = (
-        "worldsim/City-v0"
-    ),
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", metavar="ENV", help="What to collect, 64 and 128 pixels; else City and Lab."),
+    ] = None,
     length: Annotated[int, typer.Option("--length", min=1, help="Steps per window.")] = 16,
-    quick: Annotated[bool, typer.Option("--quick", help="Some minutes, on little data.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A minute or two, on little data.")] = False,
     full: Annotated[bool, typer.Option("--full", help="For figures to publish; the default.")] = False,
     seed: Seed = 0,
     json_target: Json = None,
@@ -90,19 +92,25 @@ def storage(
 
     if quick and full:
         raise EnvError("bench storage takes --quick or --full, not both")
-    episodes, max_steps = (4, 100) if quick else (64, 300)
+    episodes, max_steps = (4, 60) if quick else (16, 200)
     budget = StorageBudget(length=length, num_turns=4, turn_s=0.1) if quick else StorageBudget(length=length)
     with tempfile.TemporaryDirectory() as folder, show_progress() as progress:
         stores = {path.name: RolloutStore.open(path) for path in data or ()}
-        for size in () if data else (64, 128):
-            name = f"{env.split('/')[-1]}-{size}"
+        envs = env or ["worldsim/City-v0", "worldsim/Lab-v0"]
+        for env_id, size in () if data else product(envs, (64, 128)):
+            name = f"{env_id.split('/')[-1]}-{size}"
+            progress(f"collecting {name}", len(stores), 2 * len(envs))
             kwargs = {"height": size, "width": size}
-            path = Path(folder) / f"collected-{size}"
-            stores[name] = collect(env, episodes, path, max_steps=max_steps, seed=seed, env_kwargs=kwargs)
+            path = Path(folder) / name
+            stores[name] = collect(env_id, episodes, path, max_steps=max_steps, seed=seed, env_kwargs=kwargs)
         result = bench_storage(stores, Path(folder) / "copies", budget=budget, seed=seed, progress=progress)
     out = console(json_target)
     names = ["system", "data", "codec", "cpu_us_per_window", "rel_memmap", "over_floor", "bytes_per_frame"]
     show_table(out, names, [[row[name] for name in names] for row in result["rows"]], title=f"{length}-step windows")
+    names = ["data", "codec", "cpu_over_floor", "over_zarr_python", "over_hdf5_gzip", "over_mp4", "over_minari"]
+    show_table(
+        out, names, [[row[name] for name in names] for row in result["ratios"]], title="times faster than others"
+    )
     for speed in result["writing"]:
         out.print(f"writing {speed['data']} {speed['codec']}: {speed['mb_per_cpu_s']:.0f} MB/s of frames per core")
     for item in result["skipped"]:

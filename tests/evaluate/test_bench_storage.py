@@ -39,14 +39,18 @@ def test_every_system_returns_the_stored_frames_and_has_a_row(store, tmp_path):
     result = bench_storage({"patterns": store}, tmp_path / "copies", budget=BRIEF)
     systems = {(row["system"], row["codec"]) for row in result["rows"]}
     assert systems == {
-        *((system, codec) for system in ("worldsim", "floor") for codec in ("zstd", "lz4", "none")),
-        ("memmap", "none"), ("zarr-python", "zstd"), ("hdf5", "gzip"), ("mp4", "h264"), ("minari", "none"),
+        *((system, codec) for system in ("worldsim", "floor", "zarr-python") for codec in ("zstd", "lz4", "none")),
+        ("memmap", "none"), ("hdf5", "gzip"), ("mp4", "h264"), ("minari", "none"),
         ("png", "png"), ("jpeg q95", "jpeg q95"),
     }  # fmt: skip
     assert result["skipped"] == [] and {row["codec"] for row in result["writing"]} == {"zstd", "lz4", "none"}
+    assert [row["codec"] for row in result["ratios"]] == ["zstd", "lz4", "none"]
+    for row in result["ratios"]:
+        assert all(row[f"over_{other}"] > 1 for other in ("zarr_python", "mp4", "minari")), row
     rows = {(row["system"], row["codec"]): row for row in result["rows"]}
     assert rows["memmap", "none"]["rel_memmap"] == 1 and rows["memmap", "none"]["bytes_per_frame"] == 32 * 32 * 3
     assert all(rows["worldsim", codec]["over_floor"] > 0 for codec in ("zstd", "lz4", "none"))
+    assert rows["worldsim", "zstd"]["first_cpu_us_per_window"] > 0
     assert rows["worldsim", "none"]["bytes_per_frame"] > rows["worldsim", "lz4"]["bytes_per_frame"]
 
 

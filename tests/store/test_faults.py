@@ -14,7 +14,7 @@ from rollouts import assert_same, make_rollout
 
 from worldsim.errors import StoreError
 from worldsim.store import RolloutStore, verify
-from worldsim.store.commit_log import commit_path
+from worldsim.store.commit_log import commit_name
 from worldsim.store.format import LOG, SEGMENTS
 from worldsim.store.kills import kill_writers
 
@@ -118,7 +118,7 @@ def test_a_flipped_byte_is_found_by_file_and_chunk(store):
 
 def test_every_flipped_byte_of_small_files_is_found(store):
     segment = store.path / SEGMENTS / store.commits[0].segment
-    names = [commit_path(store.path, 1), segment / "zarr.json", segment / "obs/zarr.json"]
+    names = [(store.path / commit_name(1)), segment / "zarr.json", segment / "obs/zarr.json"]
     for path in names:
         good = path.read_bytes()
         for place in np.random.default_rng(0).integers(0, len(good), 8).tolist():
@@ -153,7 +153,7 @@ def test_a_missing_file_is_named(store):
 
 
 def test_a_missing_commit_is_named(store):
-    commit_path(store.path, 1).unlink()
+    (store.path / commit_name(1)).unlink()
     with pytest.raises(StoreError, match=r"commit 1 .* is missing"):
         RolloutStore.open(store.path)
     assert [(fault.file, fault.problem) for fault in verify(store.path)] == [(f"{LOG}/{1:020d}.json", "is missing")]

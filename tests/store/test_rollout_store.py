@@ -11,6 +11,7 @@ from rollouts import assert_same, make_rollout
 from worldsim.errors import StoreError
 from worldsim.store import RolloutStore
 from worldsim.store.format import SEGMENTS
+from worldsim.store.place import open_place
 from worldsim.store.reader import ShardReader, ZarrReader, open_rows
 
 
@@ -116,10 +117,10 @@ def test_frames_with_another_codec_are_read_through_zarr_python(store, tmp_path)
     obs = make_rollout(0).obs
     array = zarr.create_array(str(tmp_path / "lz4"), shape=obs.shape, dtype=obs.dtype, chunks=(4, 32, 32, 3))
     array[:] = obs
-    reader, out = open_rows(tmp_path / "lz4"), np.empty((5, 32, 32, 3), np.uint8)
+    reader, out = open_rows(open_place(tmp_path), "lz4"), np.empty((5, 32, 32, 3), np.uint8)
     reader.read(1, out)
     assert isinstance(reader, ZarrReader)
-    assert isinstance(open_rows(store.path / SEGMENTS / store.commits[0].segment / "obs"), ShardReader)
+    assert isinstance(open_rows(open_place(store.path), f"{SEGMENTS}/{store.commits[0].segment}/obs"), ShardReader)
     np.testing.assert_array_equal(out, obs[1:6])
 
 
@@ -129,7 +130,7 @@ def test_shards_that_zarr_python_wrote_are_read_like_our_own(tmp_path):
     codecs = (zarr.codecs.ZstdCodec(level=3), zarr.codecs.Crc32cCodec())
     layout = {"shape": obs.shape, "shards": (24, 32, 32, 3), "chunks": (8, 32, 32, 3), "compressors": codecs}
     zarr.create_array(str(tmp_path / "z"), dtype=obs.dtype, **layout)[:] = obs
-    reader, out = open_rows(tmp_path / "z"), np.empty((12, 32, 32, 3), np.uint8)
+    reader, out = open_rows(open_place(tmp_path), "z"), np.empty((12, 32, 32, 3), np.uint8)
     reader.read(5, out)
     assert isinstance(reader, ShardReader)
     np.testing.assert_array_equal(out, obs[5:17])

@@ -8,7 +8,7 @@ from rollouts import assert_same, make_rollout
 
 from worldsim.errors import StoreError
 from worldsim.store import RolloutStore, merge, repair, verify
-from worldsim.store.commit_log import commit_path
+from worldsim.store.commit_log import commit_name
 from worldsim.store.format import SEGMENTS
 
 
@@ -167,7 +167,7 @@ def test_metadata_that_can_be_written_again_loses_nothing(store, name):
 @pytest.mark.parametrize("is_missing", [True, False])
 def test_lost_entries_of_the_log_are_written_again_from_their_segments(store, numbers, is_missing):
     for number in numbers:
-        path = commit_path(store.path, number)
+        path = store.path / commit_name(number)
         path.unlink() if is_missing else path.write_bytes(path.read_bytes()[:-40])
     assert repair(store.path, dry_run=True) and len(verify(store.path)) == len(numbers)
     assert sum(done.num_lost for done in repair(store.path)) == 0
@@ -182,7 +182,7 @@ def test_lost_entries_of_the_log_are_written_again_from_their_segments(store, nu
 def test_a_lost_compaction_is_found_again(store):
     store.compact()
     store.append([make_rollout(8)])
-    commit_path(store.path, 5).unlink()
+    (store.path / commit_name(5)).unlink()
     assert [done.num_lost for done in repair(store.path)] == [0]
     again = RolloutStore.open(store.path)
     assert_holds(again, range(9))

@@ -8,11 +8,12 @@ from worldsim.store.repair import Repair, repair
 from worldsim.store.store import RolloutStore
 from worldsim.store.verify import verify
 from worldsim.store.windows import WindowBatch, Windows, eventful, rare, recent
-from worldsim.store.writer import SegmentWriter
+from worldsim.store.writer import EpisodeWriter, SegmentWriter
 
 __all__ = [
     "FORMATS",
     "EpisodeInfo",
+    "EpisodeWriter",
     "Fault",
     "Repair",
     "RolloutStore",

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from worldsim.errors import StoreError
-from worldsim.store.format import LOG, Commit, create_file
+from worldsim.store.format import LOG, Commit
+from worldsim.store.place import Place
 
 __all__ = [
     "append_commit",
-    "commit_path",
+    "commit_name",
     "committed_numbers",
     "held_identities",
     "live_commits",
@@ -26,32 +26,33 @@ __all__ = [
 ]
 
 
-def commit_path(root: Path, number: int) -> Path:
+def commit_name(number: int) -> str:
     """Return where commit ``number`` lies; zero-padded, so that names sort as numbers do."""
-    return root / LOG / f"{number:020d}.json"
+    return f"{LOG}/{number:020d}.json"
 
 
-def committed_numbers(root: Path) -> list[int]:
+def committed_numbers(place: Place) -> list[int]:
     """Return the numbers of the commits that are there, in order."""
-    return sorted(int(path.stem) for path in (root / LOG).glob("[0-9]*.json"))
+    return sorted(int(name[:-5]) for name in place.children(LOG) if name[0].isdigit() and name.endswith(".json"))
 
 
-def newest_version(root: Path) -> int:
+def newest_version(place: Place) -> int:
     """Return the number of the last commit, 0 for an empty store.
 
     Raises:
         StoreError: If a commit before it is missing.
     """
-    numbers = committed_numbers(root)
+    numbers = committed_numbers(place)
     for expected, number in enumerate(numbers, start=1):
         if number != expected:
             raise StoreError(
-                f"commit {expected} of {root} is missing ({commit_path(root, expected)}); run worldsim repair"
+                f"commit {expected} of {place.at('')} is missing ({place.at(commit_name(expected))}); "
+                "run worldsim repair"
             )
     return len(numbers)
 
 
-def read_commits(root: Path, first: int, last: int) -> list[Commit]:
+def read_commits(place: Place, first: int, last: int) -> list[Commit]:
     """Return commits ``first`` to ``last``, both included.
 
     Raises:
@@ -59,11 +60,13 @@ def read_commits(root: Path, first: int, last: int) -> list[Commit]:
     """
     commits = []
     for number in range(first, last + 1):
-        path = commit_path(root, number)
+        name = commit_name(number)
         try:
-            commits.append(Commit.from_json(path.read_bytes(), path))
+            commits.append(Commit.from_json(place.read(name), place.at(name)))
         except FileNotFoundError:
-            raise StoreError(f"commit {number} of {root} is missing ({path}); run worldsim repair") from None
+            raise StoreError(
+                f"commit {number} of {place.at('')} is missing ({place.at(name)}); run worldsim repair"
+            ) from None
     return commits
 
 
@@ -88,11 +91,11 @@ def held_identities(commits: Sequence[Commit]) -> set[tuple[str, str]]:
     return held
 
 
-def append_commit(root: Path, draft: Commit, known: Sequence[Commit]) -> Commit | None:
+def append_commit(place: Place, draft: Commit, known: Sequence[Commit]) -> Commit | None:
     """Add a commit under the next free number.
 
     Args:
-        root: The store.
+        place: Where the store lies.
         draft: The commit; its number, its duplicates and what came before it are filled in here.
         known: Commits from 1 on that the caller has already read.
 
@@ -104,13 +107,13 @@ def append_commit(root: Path, draft: Commit, known: Sequence[Commit]) -> Commit 
     """
     commits = list(known)
     while True:
-        commits += read_commits(root, len(commits) + 1, newest_version(root))
-        commit = place_commit(root, draft, commits)
-        if commit is None or create_file(commit_path(root, commit.number), commit.to_json()):
+        commits += read_commits(place, len(commits) + 1, newest_version(place))
+        commit = place_commit(place, draft, commits)
+        if commit is None or place.create(commit_name(commit.number), commit.to_json()):
             return commit
 
 
-def place_commit(root: Path, draft: Commit, before: Sequence[Commit]) -> Commit | None:
+def place_commit(place: Place, draft: Commit, before: Sequence[Commit]) -> Commit | None:
     """Return a commit as it has to be written behind some others, None if it would add nothing.
 
     Raises:
@@ -118,10 +121,10 @@ def place_commit(root: Path, draft: Commit, before: Sequence[Commit]) -> Commit 
     """
     if before and before[0].schema != draft.schema:
         raise StoreError(
-            f"{root} holds {before[0].schema.describe()}; got {draft.schema.describe()}: use another store"
+            f"{place.at('')} holds {before[0].schema.describe()}; got {draft.schema.describe()}: use another store"
         )
     if not set(draft.removes) <= {commit.segment for commit in live_commits(before)}:
-        raise StoreError(f"another process compacted or repaired {root} at the same time; run the same again")
+        raise StoreError(f"another process compacted or repaired {place.at('')} at the same time; run the same again")
     taken = held_identities(before)
     duplicates = []
     for i, key in enumerate(draft.keys):

@@ -11,11 +11,8 @@ The one idea: nothing is ever modified. A file is either created under a name th
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import google_crc32c
@@ -23,6 +20,7 @@ import numpy as np
 
 from worldsim.errors import StoreError
 from worldsim.store.codecs import CODECS, check_codec
+from worldsim.store.place import Place
 
 __all__ = [
     "CHUNK_OF",
@@ -36,10 +34,9 @@ __all__ = [
     "ObjectRecord",
     "Schema",
     "array_metadata",
+    "check_exclusive",
     "check_store",
     "crc32c",
-    "create_file",
-    "sync_directory",
 ]
 
 FORMAT = 1
@@ -114,8 +111,8 @@ class Commit:
         return json.dumps({"crc32c": crc32c(_canonical(body)), "commit": body}, ensure_ascii=False).encode() + b"\n"
 
     @classmethod
-    def from_json(cls, data: bytes, path: Path) -> Commit:
-        """Parse a commit file.
+    def from_json(cls, data: bytes, label: object) -> Commit:
+        """Parse a commit file; ``label`` is what messages call it.
 
         Raises:
             StoreError: If the file is damaged.
@@ -124,7 +121,7 @@ class Commit:
             outer = json.loads(data)
             body = outer["commit"]
             if outer["crc32c"] != crc32c(_canonical(body)):
-                raise StoreError(f"{path} is damaged: its checksum does not match; run worldsim repair")
+                raise StoreError(f"{label} is damaged: its checksum does not match; run worldsim repair")
             schema = body.pop("schema")
             return cls(
                 schema=Schema(**{**schema, "action_shape": tuple(schema["action_shape"])}),
@@ -136,7 +133,7 @@ class Commit:
                 **body,
             )
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError):
-            raise StoreError(f"{path} is damaged: it is not a commit; run worldsim repair") from None
+            raise StoreError(f"{label} is damaged: it is not a commit; run worldsim repair") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +168,10 @@ class EpisodeInfo:
     key: str | None = None
     source: str = "truth"
     model: str | None = None
+    licence: str | None = None
+    """What its frames may be used under, as said by whoever added it."""
+    code_version: str | None = None
+    """Version of worldsim that first stored it."""
 
 
 @dataclass(frozen=True)
@@ -247,59 +248,38 @@ def crc32c(data: bytes | np.ndarray) -> int:
     return google_crc32c.value(data)  # pyright: ignore[reportArgumentType]
 
 
-def check_store(root: Path) -> str:
-    """Check that a directory is a store of this format, and return the codec that its writers use.
+def check_store(place: Place) -> str:
+    """Check that a place is a store of this format, and return the codec that its writers use.
 
     Raises:
         StoreError: If it is not.
     """
+    root = place.at("")
     try:
-        facts = json.loads((root / STORE_FILE).read_bytes())
+        facts = json.loads(place.read(STORE_FILE))
         version, codec = facts["worldsim_store"], facts.get("codec", "zstd")
     except OSError:
         raise StoreError(
             f"{root} is not a rollout store: it has no {STORE_FILE}; make one with worldsim collect"
         ) from None
     except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError):
-        raise StoreError(f"{root / STORE_FILE} is damaged; restore it from a copy of the store") from None
+        raise StoreError(f"{place.at(STORE_FILE)} is damaged; restore it from a copy of the store") from None
     if version != FORMAT:
         raise StoreError(f"{root} has store format {version}; this worldsim reads format {FORMAT}: upgrade worldsim")
     return check_codec(codec)
 
 
-def create_file(path: Path, data: bytes) -> bool:
-    """Create a file with all its bytes at once, or not at all; returns False if the name is taken.
+def check_exclusive(place: Place) -> None:
+    """Check that a place refuses to create what exists already, which all safety between writers rests on.
 
     Raises:
-        StoreError: If the directory cannot do that.
+        StoreError: If it does not.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-    except OSError as error:
+    if place.create(STORE_FILE, place.read(STORE_FILE)):  # the same bytes: harmless where it goes wrong
         raise StoreError(
-            f"cannot write {path}: {error.strerror}; a store needs room and a file system with hard links"
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_directory(path.parent)
-    return True
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            f"{place.at('')} cannot hold a store: it overwrites names that are taken, so that two writers could take "
+            "one number; use an object store that honours If-None-Match, or a local disk"
+        )
 
 
 def _canonical(body: Mapping[str, Any]) -> bytes:

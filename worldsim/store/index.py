@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from worldsim.errors import StoreError
 from worldsim.store.format import SEGMENTS, Commit, EpisodeInfo, crc32c
+from worldsim.store.place import Place
 
 __all__ = ["Entry", "parse_entries", "read_entries"]
 
@@ -24,37 +24,38 @@ class Entry:
     info: EpisodeInfo
 
 
-def read_entries(root: Path, commit: Commit) -> list[Entry]:
+def read_entries(place: Place, commit: Commit) -> list[Entry]:
     """Return the episodes that a commit makes visible, after a look at the sizes of its files.
 
     Raises:
         StoreError: If a file is missing, cut off or damaged.
     """
     assert commit.segment is not None
-    folder = root / SEGMENTS / commit.segment
+    folder = f"{SEGMENTS}/{commit.segment}"
+    sizes = place.sizes(folder)
     for name, record in commit.objects.items():
-        try:
-            size = (folder / name).stat().st_size
-        except FileNotFoundError:
-            raise StoreError(f"{folder / name} is missing; restore it from a copy of the store") from None
-        if size != record.num_bytes:
+        path = place.at(f"{folder}/{name}")
+        if name not in sizes:
+            raise StoreError(f"{path} is missing; restore it from a copy of the store, or run worldsim repair")
+        if sizes[name] != record.num_bytes:
             raise StoreError(
-                f"{folder / name} is cut off or damaged: it has {size} bytes instead of {record.num_bytes}; "
-                "restore it from a copy of the store"
+                f"{path} is cut off or damaged: it has {sizes[name]} bytes instead of {record.num_bytes}; "
+                "restore it from a copy of the store, or run worldsim repair"
             )
-    return parse_entries(root, commit)
+    return parse_entries(place, commit)
 
 
-def parse_entries(root: Path, commit: Commit) -> list[Entry]:
+def parse_entries(place: Place, commit: Commit) -> list[Entry]:
     """Return the episodes that a commit makes visible, whatever became of their arrays.
 
     Raises:
         StoreError: If the index of the segment is missing or damaged.
     """
     assert commit.segment is not None
-    path = root / SEGMENTS / commit.segment / "zarr.json"
+    name = f"{SEGMENTS}/{commit.segment}/zarr.json"
+    path = place.at(name)
     try:
-        data = path.read_bytes()
+        data = place.read(name)
     except FileNotFoundError:
         raise StoreError(f"{path} is missing; restore it from a copy of the store") from None
     if crc32c(data) != commit.objects["zarr.json"].crc32c:
@@ -88,6 +89,8 @@ def _episode_info(entry: Mapping[str, Any], index: Mapping[str, Any]) -> Episode
         key=entry["key"],
         source=entry["source"],
         model=entry["model"],
+        licence=spec.get("licence"),
+        code_version=spec.get("code_version"),
     )
 
 

@@ -22,12 +22,15 @@ __all__ = ["content_key", "ingest", "merge"]
 _SEGMENT_BYTES = 256 * 10**6  # of raw frames
 
 
-def ingest(store: RolloutStore, rollouts: Iterable[tuple[str, str | None, Rollout]]) -> int:
+def ingest(
+    store: RolloutStore, rollouts: Iterable[tuple[str, str | None, Rollout]], *, licence: str | None = None
+) -> int:
     """Add rollouts as they come, in segments of bounded size.
 
     Args:
         store: Where they go.
         rollouts: run_id, key (or None) and the rollout itself.
+        licence: What all of them may be used under.
 
     Returns:
         How many episodes the store has gained; those it held already are left out.
@@ -35,16 +38,21 @@ def ingest(store: RolloutStore, rollouts: Iterable[tuple[str, str | None, Rollou
     Raises:
         StoreError: If a rollout does not fit the store or the disk; what was committed before stays.
     """
+    return _ingest(store, ((run_id, key, rollout, licence, None) for run_id, key, rollout in rollouts))
+
+
+def _ingest(store: RolloutStore, rollouts: Iterable[tuple[str, str | None, Rollout, str | None, str | None]]) -> int:
+    """Add rollouts, each with its licence and the version of worldsim that first stored it (None: this one)."""
     store.refresh()
     num_before, writer, run = len(store), None, ""
     try:
-        for run_id, key, rollout in rollouts:
+        for run_id, key, rollout, licence, code_version in rollouts:
             if writer is not None and (run_id != run or writer.num_bytes >= _SEGMENT_BYTES):
                 done, writer = writer, None
                 done.commit()
             if writer is None:
                 writer, run = store.writer(run_id), run_id
-            writer.add(rollout, key or content_key(rollout))
+            writer.add(rollout, key or content_key(rollout), licence=licence, code_version=code_version)
     except BaseException:
         if writer is not None:
             writer.discard()
@@ -68,15 +76,15 @@ def merge(store: RolloutStore, source: RolloutStore, *, progress: Callable[[int,
     store.refresh()
     held = held_identities(store.commits)
 
-    def missing() -> Iterator[tuple[str, str | None, Rollout]]:
+    def missing() -> Iterator[tuple[str, str | None, Rollout, str | None, str | None]]:
         for i in range(len(source)):
             info = source.info(i)
             if info.key is None or (info.run_id, info.key) not in held:
-                yield info.run_id, info.key, source.episode(i)
+                yield info.run_id, info.key, source.episode(i), info.licence, info.code_version
             if progress is not None:
                 progress(i + 1, len(source))
 
-    return ingest(store, missing())
+    return _ingest(store, missing())
 
 
 def content_key(rollout: Rollout) -> str:

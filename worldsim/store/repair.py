@@ -7,11 +7,11 @@ one that holds its undamaged episodes; whoever collected the others can collect 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import google_crc32c
 import numpy as np
 
 from worldsim.errors import StoreError
@@ -19,29 +19,27 @@ from worldsim.rollout import STATE_DIM
 from worldsim.store.codecs import CODECS
 from worldsim.store.commit_log import (
     append_commit,
-    commit_path,
+    commit_name,
     committed_numbers,
     live_commits,
     place_commit,
     read_commits,
 )
 from worldsim.store.format import (
-    LOG,
     SEGMENTS,
     Commit,
-    ObjectRecord,
     Schema,
     array_metadata,
     check_store,
     crc32c,
-    create_file,
 )
 from worldsim.store.index import Entry, parse_entries
+from worldsim.store.place import Place, open_place
 from worldsim.store.reader import open_rows
 from worldsim.store.segment import SegmentFiles
 from worldsim.store.segment_reader import SegmentReader
-from worldsim.store.verify import segment_faults
-from worldsim.store.writer import commit_segment, disk_errors
+from worldsim.store.verify import file_record, segment_faults
+from worldsim.store.writer import commit_segment
 
 __all__ = ["Repair", "repair"]
 
@@ -61,12 +59,15 @@ class Repair:
         return f"{self.file}: {self.action}"
 
 
-def repair(path: str | Path, *, dry_run: bool = False) -> list[Repair]:
+def repair(
+    path: str | Path, *, dry_run: bool = False, storage_options: Mapping[str, Any] | None = None
+) -> list[Repair]:
     """Leave a store that ``verify`` finds nothing wrong with. No other process may write to it meanwhile.
 
     Args:
-        path: The store.
+        path: The store, a directory or an address such as ``s3://bucket/rollouts``.
         dry_run: Only say what would be done; with a broken log, the segments of its lost entries are not looked at.
+        storage_options: For an address; see ``RolloutStore.open``.
 
     Returns:
         What was done, an empty list if the store was whole.
@@ -74,88 +75,89 @@ def repair(path: str | Path, *, dry_run: bool = False) -> list[Repair]:
     Raises:
         StoreError: If there is no store, or nothing in it tells what it held.
     """
-    root = Path(path)
-    check_store(root)
-    with disk_errors(root):
-        repairs, commits = _repair_log(root, dry_run)
+    place = open_place(path, storage_options)
+    check_store(place)
+    with place.errors():
+        repairs, commits = _repair_log(place, dry_run)
         for commit in live_commits(commits):
-            if segment_faults(root, commit):
-                repairs += _repair_segment(root, commit, commits, dry_run)
+            if segment_faults(place, commit):
+                repairs += _repair_segment(place, commit, commits, dry_run)
                 if not dry_run:
-                    commits += read_commits(root, len(commits) + 1, max(committed_numbers(root)))
+                    commits += read_commits(place, len(commits) + 1, max(committed_numbers(place)))
     return repairs
 
 
-def _repair_log(root: Path, dry_run: bool) -> tuple[list[Repair], list[Commit]]:
-    numbers = range(1, max(committed_numbers(root), default=0) + 1)
-    found = {number: commit for number in numbers if (commit := _read_commit(root, number))}
+def _repair_log(place: Place, dry_run: bool) -> tuple[list[Repair], list[Commit]]:
+    numbers = range(1, max(committed_numbers(place), default=0) + 1)
+    found = {number: commit for number in numbers if (commit := _read_commit(place, number))}
     if len(found) == len(numbers):
         return [], list(found.values())
-    schema = _any_schema(root, list(found.values()))
+    schema = _any_schema(place, list(found.values()))
     repairs, commits, is_unknown = [], [], False
     for number in numbers:
         commit = found.get(number)
         if commit is None:
             after = found.get(number + 1)
-            draft = _draft_of(root, after.previous) if after and after.previous else None
-            commit = place_commit(root, draft or _nothing(schema), commits)
-            commit = commit or place_commit(root, _nothing(schema), commits)
+            draft = _draft_of(place, after.previous) if after and after.previous else None
+            commit = place_commit(place, draft or _nothing(schema), commits)
+            commit = commit or place_commit(place, _nothing(schema), commits)
             assert commit is not None
             what = f"segment {commit.segment}" if commit.segment else "as one that adds nothing"
-            repairs.append(Repair(f"{LOG}/{commit_path(root, number).name}", f"written again: {what}"))
+            repairs.append(Repair(commit_name(number), f"written again: {what}"))
             is_unknown |= commit.segment is None
             if not dry_run:
-                _replace_commit(root, commit)
+                place.replace(commit_name(commit.number), commit.to_json())
         commits.append(commit)
     if is_unknown and not dry_run:
-        repairs += _adopt(root, commits)
+        repairs += _adopt(place, commits)
     return repairs, commits
 
 
-def _adopt(root: Path, commits: list[Commit]) -> list[Repair]:
+def _adopt(place: Place, commits: list[Commit]) -> list[Repair]:
     """Commit every whole segment that no entry names: one of the lost entries named it, or a killed writer made it."""
     named = {commit.segment for commit in commits} | {segment for commit in commits for segment in commit.removes}
     repairs = []
-    for folder in sorted((root / SEGMENTS).iterdir(), key=lambda folder: folder.stat().st_mtime):
-        draft = None if folder.name in named or folder.name.startswith(".") else _draft_of(root, folder.name)
-        if draft is None or segment_faults(root, draft):
+    by_age = sorted(place.children(SEGMENTS), key=lambda name: place.last_write(f"{SEGMENTS}/{name}"))
+    for name in by_age:
+        draft = None if name in named or name.startswith(".") else _draft_of(place, name)
+        if draft is None or segment_faults(place, draft):
             continue
         try:
-            commit = append_commit(root, draft, commits)
+            commit = append_commit(place, draft, commits)
         except StoreError:  # it was to replace what is not there
             continue
         if commit is not None:
             commits.append(commit)
-            repairs.append(Repair(f"{SEGMENTS}/{folder.name}", f"committed again, as number {commit.number}"))
+            repairs.append(Repair(f"{SEGMENTS}/{name}", f"committed again, as number {commit.number}"))
     return repairs
 
 
-def _repair_segment(root: Path, commit: Commit, commits: Sequence[Commit], dry_run: bool) -> list[Repair]:
+def _repair_segment(place: Place, commit: Commit, commits: Sequence[Commit], dry_run: bool) -> list[Repair]:
     assert commit.segment is not None
     label = f"{SEGMENTS}/{commit.segment}"
     try:
-        entries = parse_entries(root, commit)
+        entries = parse_entries(place, commit)
     except StoreError:
         entries = []
     if not dry_run:
-        _restore_metadata(root, commit, entries)
-        if not segment_faults(root, commit):
+        _restore_metadata(place, commit, entries)
+        if not segment_faults(place, commit):
             return [Repair(label, "metadata written again")]
-    files = SegmentFiles(root, check_store(root))
-    segment, kept = SegmentReader(root, commit), []
+    files = SegmentFiles(place, check_store(place))
+    segment, kept = SegmentReader(place, commit, is_rescue=True), []
     try:
         for entry in entries:
             try:
                 rollout = segment.episode(entry)
             except StoreError:
                 continue
-            files.add(rollout, entry.info.run_id, entry.info.key)
+            files.add(rollout, entry.info)
             kept.append((entry.info.run_id, entry.info.key))
         num_lost = len(commit.keys) - len(commit.duplicates) - len(kept)
         if not dry_run:
             lost = sorted(_identities(commits, commit.segment) - set(kept))
             commit_segment(
-                root,
+                place,
                 files if kept else None,
                 commit.schema,
                 commits,
@@ -164,7 +166,7 @@ def _repair_segment(root: Path, commit: Commit, commits: Sequence[Commit], dry_r
                 lost=lost,
             )
     finally:
-        if files.path.exists() and (dry_run or not kept):
+        if dry_run or not kept:
             files.discard()
     return [Repair(label, f"replaced: {len(kept)} episodes kept, {num_lost} lost", num_lost)]
 
@@ -176,9 +178,10 @@ def _identities(commits: Sequence[Commit], segment: str) -> set[tuple[str, str]]
     return (inherited - set(commit.lost)) | commit.identities
 
 
-def _restore_metadata(root: Path, commit: Commit, entries: Sequence[Entry]) -> None:
+def _restore_metadata(place: Place, commit: Commit, entries: Sequence[Entry]) -> None:
     """Write the ``zarr.json`` of arrays again where the commit's checksum proves that every byte is as it was."""
-    schema, folder = commit.schema, root / SEGMENTS / str(commit.segment)
+    schema, folder = commit.schema, f"{SEGMENTS}/{commit.segment}"
+    there = place.sizes(folder)
     num_bodies = max((len(entry.info.bodies or ()) for entry in entries), default=0)
     rows = {
         "obs": ((schema.height, schema.width, 3), "uint8"),
@@ -189,28 +192,20 @@ def _restore_metadata(root: Path, commit: Commit, entries: Sequence[Entry]) -> N
         "state": ((num_bodies, STATE_DIM), "float32"),
     }
     for name, (row_shape, dtype) in rows.items():
-        record, path = commit.objects.get(f"{name}/zarr.json"), folder / name / "zarr.json"
-        if record is None or not path.parent.exists():
+        record, path = commit.objects.get(f"{name}/zarr.json"), f"{folder}/{name}/zarr.json"
+        if record is None or not any(file.startswith(f"{name}/") for file in there):
             continue
         for codec in CODECS:
             data = array_metadata(name, commit.num_rows, row_shape, np.dtype(dtype), codec)
-            if (len(data), crc32c(data)) == (record.num_bytes, record.crc32c) and _bytes_of(path) != data:
-                path.unlink(missing_ok=True)
-                create_file(path, data)
+            if (len(data), crc32c(data)) == (record.num_bytes, record.crc32c) and _bytes_of(place, path) != data:
+                place.replace(path, data)
 
 
-def _read_commit(root: Path, number: int) -> Commit | None:
+def _read_commit(place: Place, number: int) -> Commit | None:
     try:
-        return read_commits(root, number, number)[0]
+        return read_commits(place, number, number)[0]
     except StoreError:
         return None
-
-
-def _replace_commit(root: Path, commit: Commit) -> None:
-    path = commit_path(root, commit.number)
-    if path.exists():
-        path.rename(path.with_name(f".damaged.{path.name}"))
-    create_file(path, commit.to_json())
 
 
 def _nothing(schema: Schema) -> Commit:
@@ -227,16 +222,16 @@ def _nothing(schema: Schema) -> Commit:
     )
 
 
-def _draft_of(root: Path, segment: str) -> Commit | None:
+def _draft_of(place: Place, segment: str) -> Commit | None:
     """Return the commit that a sealed segment was made for, None if the segment does not tell."""
-    folder = root / SEGMENTS / segment
+    folder = f"{SEGMENTS}/{segment}"
     try:
-        attributes = json.loads((folder / "zarr.json").read_bytes())["attributes"]
-        obs, action = open_rows(folder / "obs"), open_rows(folder / "action")
+        attributes = json.loads(place.read(f"{folder}/zarr.json"))["attributes"]
+        obs, action = open_rows(place, f"{folder}/obs"), open_rows(place, f"{folder}/action")
         episodes, removes = attributes["episodes"], attributes.get("removes", ())
     except (OSError, StoreError, KeyError, UnicodeDecodeError, json.JSONDecodeError):
         return None
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sizes = place.sizes(folder)
     return Commit(
         number=0,
         segment=segment,
@@ -245,34 +240,25 @@ def _draft_of(root: Path, segment: str) -> Commit | None:
         keys=tuple(None if removes else episode["key"] for episode in episodes),
         duplicates=(),
         schema=Schema(obs.shape[1], obs.shape[2], action.shape[1:], action.dtype.name),
-        objects={str(path.relative_to(folder)): _record_of(path) for path in files},
+        objects={name: file_record(place, f"{folder}/{name}", size) for name, size in sizes.items()},
         code_version=_code_version(),
         removes=tuple(removes),
         lost=tuple((run_id, key) for run_id, key in attributes.get("lost", ())),
     )
 
 
-def _any_schema(root: Path, commits: Sequence[Commit]) -> Schema:
+def _any_schema(place: Place, commits: Sequence[Commit]) -> Schema:
     if commits:
         return commits[0].schema
-    for folder in (root / SEGMENTS).iterdir():
-        draft = _draft_of(root, folder.name)
+    for name in place.children(SEGMENTS):
+        draft = _draft_of(place, name)
         if draft is not None:
             return draft.schema
-    raise StoreError(f"{root} cannot be repaired: no entry of its log and no segment can be read; restore it")
+    raise StoreError(f"{place.at('')} cannot be repaired: no entry of its log and no segment can be read; restore it")
 
 
-def _record_of(path: Path) -> ObjectRecord:
-    checksum, num_bytes = 0, 0
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            checksum = google_crc32c.extend(checksum, block)
-            num_bytes += len(block)
-    return ObjectRecord(num_bytes, checksum)
-
-
-def _bytes_of(path: Path) -> bytes | None:
-    return path.read_bytes() if path.exists() else None
+def _bytes_of(place: Place, name: str) -> bytes | None:
+    return place.read(name) if place.exists(name) else None
 
 
 def _code_version() -> str:

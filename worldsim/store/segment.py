@@ -1,37 +1,39 @@
-"""The streaming writer of a segment: plain zarr v3 arrays, one shard each, that never hold more than a chunk of frames.
+"""The streaming writer of a segment: plain zarr v3 arrays, one shard each, that never hold more than a chunk of rows.
 
 zarr-python builds a whole shard in memory before it writes it. A shard is no more than its encoded chunks one after the
-other and an index at the end, so frames are encoded and written as they come.
+other and an index at the end, so rows are encoded and written as they come. Only states wait, in a file of their own:
+how many bodies a segment has is known when its last episode is.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import uuid
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import IO, Any
 
 import google_crc32c
 import numpy as np
 
 from worldsim.errors import StoreError
-from worldsim.rollout import STATE_DIM, Event, Rollout
+from worldsim.rollout import STATE_DIM, Rollout
 from worldsim.store.codecs import encode
 from worldsim.store.format import (
     CHUNK_OF,
     FORMAT,
     SEGMENTS,
+    EpisodeInfo,
     ObjectRecord,
     Schema,
     array_metadata,
     crc32c,
-    sync_directory,
 )
+from worldsim.store.place import Place
 
-__all__ = ["SegmentFiles", "schema_of"]
+__all__ = ["SegmentFiles", "info_of", "schema_of"]
+
+_PER_STEP = ("action", "reward", "terminated", "truncated")
 
 
 def schema_of(rollout: Rollout) -> Schema:
@@ -51,40 +53,82 @@ def schema_of(rollout: Rollout) -> Schema:
     return Schema(height, width, tuple(rollout.action.shape[1:]), rollout.action.dtype.name)
 
 
+def info_of(rollout: Rollout, run_id: str, key: str | None, licence: str | None) -> EpisodeInfo:
+    """Return what the index is to say of a rollout that is stored for the first time."""
+    from worldsim import __version__
+
+    return EpisodeInfo(
+        length=len(rollout),
+        seed=rollout.seed,
+        policy=rollout.policy,
+        env_id=rollout.env_id,
+        spec=rollout.spec,
+        control_dt=rollout.control_dt,
+        action_spec=tuple(dim.as_dict() for dim in rollout.action_spec),
+        variation=rollout.variation,
+        captions=tuple((caption.t, caption.en, caption.zh) for caption in rollout.caption),
+        events=tuple((event.t, event.facts) for event in rollout.events),
+        bodies=tuple(rollout.state) if rollout.state else None,
+        terminated=bool(rollout.terminated[-1]),
+        truncated=bool(rollout.truncated[-1]),
+        return_=float(rollout.reward.sum(dtype=np.float64)),
+        run_id=run_id,
+        key=key,
+        source=rollout.source,
+        model=rollout.model,
+        licence=licence,
+        code_version=__version__,
+    )
+
+
 class SegmentFiles:
-    """The files of one segment while they are written; invisible to readers until they are committed.
+    """The files of one segment while they are written; invisible to readers until they are committed."""
 
-    Frames go to disk chunk by chunk; the small fields wait in memory until ``seal``.
-    """
-
-    def __init__(self, root: Path, codec: str) -> None:
+    def __init__(self, place: Place, codec: str) -> None:
         self.name = uuid.uuid4().hex
-        self._codec = codec
-        self.path = root / SEGMENTS / self.name
-        self.path.mkdir()
+        self.folder = f"{SEGMENTS}/{self.name}"
+        self._place, self._codec = place, codec
+        place.make(self.folder)
         self.num_rows = 0
         self.num_bytes = 0
         """Bytes of raw frames so far."""
         self._objects: dict[str, ObjectRecord] = {}
-        self._obs: _ShardFile | None = None
-        self._columns: dict[str, list[np.ndarray]] = {name: [] for name in _ONE_VALUE_PER_STEP}
-        self._states: list[np.ndarray | None] = []  # each (T + 1, bodies, 13)
+        self._shards: dict[str, _ShardFile] = {}
+        self._states = _Spill(place, self.folder)
         self._episodes: list[dict[str, Any]] = []
         self._captions: dict[tuple[str, str], int] = {}
         self._specs: dict[str, int] = {}
 
-    def add(self, rollout: Rollout, run_id: str, key: str | None) -> None:
+    def add(self, rollout: Rollout, info: EpisodeInfo) -> None:
         """Write one episode behind the others."""
-        if self._obs is None:
-            self._obs = _ShardFile(self.path, "obs", rollout.obs.shape[1:], np.dtype(np.uint8), self._codec)
-        self._obs.write(rollout.obs)
-        for name, rows in self._columns.items():
-            values = getattr(rollout, name)
-            rows.append(np.concatenate([values, np.zeros_like(values[:1])]))  # row T has no step
-        self._states.append(np.stack(list(rollout.state.values()), axis=1) if rollout.state else None)
-        self._episodes.append(self._index_entry(rollout, run_id, key))
-        self.num_rows += len(rollout.obs)
-        self.num_bytes += rollout.obs.nbytes
+        row = self.num_rows
+        self.add_frames(rollout.obs)
+        for name in _PER_STEP:
+            self.add_steps(name, getattr(rollout, name))
+        self.add_states(np.stack(list(rollout.state.values()), axis=1) if rollout.state else None, len(rollout.obs))
+        self.end_episode(row, info)
+
+    def add_frames(self, frames: np.ndarray) -> None:
+        """Write frames, (n, H, W, 3) uint8."""
+        self._write("obs", frames)
+        self.num_rows += len(frames)
+        self.num_bytes += frames.nbytes
+
+    def add_steps(self, name: str, values: np.ndarray) -> None:
+        """Write one value per step, (n, ...)."""
+        self._write(name, values)
+
+    def add_states(self, states: np.ndarray | None, num_rows: int) -> None:
+        """Put states aside, (num_rows, K, 13), None where there are none."""
+        self._states.add(states, num_rows)
+
+    def end_episode(self, row: int, info: EpisodeInfo | None) -> None:
+        """Close the episode that began in a row; without an ``info`` nothing will name its rows."""
+        for name in _PER_STEP:
+            chunk = self._shards[name].chunk
+            self._write(name, np.zeros((1, *chunk.shape[1:]), chunk.dtype))  # row T has no step
+        if info is not None:
+            self._episodes.append(self._index_entry(row, info))
 
     def seal(self, *, removes: Sequence[str] = (), lost: Sequence[tuple[str, str]] = ()) -> dict[str, ObjectRecord]:
         """Write what is left, make everything durable, and return size and checksum of every file.
@@ -93,12 +137,13 @@ class SegmentFiles:
             removes: Segments whose place this one is to take.
             lost: (run_id, key) of their episodes that are not in it.
         """
-        assert self._obs is not None
-        self._finish("obs", self._obs)
-        for name, rows in self._columns.items():
-            self._write_column(name, np.concatenate(rows))
-        if any(state is not None for state in self._states):
-            self._write_column("state", self._joined_state())
+        for rows in self._states.joined():
+            self._write("state", rows)
+        self._states.close()
+        for name, shard in self._shards.items():
+            self._objects[f"{name}/{shard.key}"] = shard.finish()
+            metadata = array_metadata(name, self.num_rows, shard.chunk.shape[1:], shard.chunk.dtype, self._codec)
+            self._write_object(f"{name}/zarr.json", metadata)
         index = {
             "worldsim_format": FORMAT,
             "captions": [list(pair) for pair in self._captions],
@@ -109,132 +154,161 @@ class SegmentFiles:
             index |= {"removes": list(removes), "lost": [list(identity) for identity in lost]}
         group = {"zarr_format": 3, "node_type": "group", "attributes": index}
         self._write_object("zarr.json", json.dumps(group, ensure_ascii=False).encode())
-        for folder in [self.path, *(path for path in self.path.rglob("*") if path.is_dir())]:
-            sync_directory(folder)
-        sync_directory(self.path.parent)
+        self._place.seal(SEGMENTS, self.folder, *(f"{self.folder}/{name}" for name in self._shards))
         return self._objects
 
     def discard(self) -> None:
         """Remove everything that was written."""
-        if self._obs is not None:
-            self._obs.close()
-        shutil.rmtree(self.path)
+        self._states.close()
+        for shard in self._shards.values():
+            shard.abandon()
+        self._place.remove(self.folder)
 
-    def _index_entry(self, rollout: Rollout, run_id: str, key: str | None) -> dict[str, Any]:
+    def _write(self, name: str, rows: np.ndarray) -> None:
+        shard = self._shards.get(name)
+        if shard is None:
+            shard = _ShardFile(self._place, self.folder, name, rows.shape[1:], rows.dtype, self._codec)
+            self._shards[name] = shard
+        shard.write(rows)
+
+    def _index_entry(self, row: int, info: EpisodeInfo) -> dict[str, Any]:
         spec = _json(
             {
-                "env_id": rollout.env_id,
-                "spec": rollout.spec,
-                "control_dt": rollout.control_dt,
-                "action_spec": [dim.as_dict() for dim in rollout.action_spec],
+                "env_id": info.env_id,
+                "spec": info.spec,
+                "control_dt": info.control_dt,
+                "action_spec": info.action_spec,
+                "licence": info.licence,
+                "code_version": info.code_version,
             }
         )
         return {
-            "row": self.num_rows,
-            "length": len(rollout),
-            "seed": rollout.seed,
-            "policy": rollout.policy,
-            "variation": json.loads(_json(rollout.variation)),
-            "captions": [[caption.t, self._text(caption.en, caption.zh)] for caption in rollout.caption],
-            "events": [self._event_entry(event) for event in rollout.events],
+            "row": row,
+            "length": info.length,
+            "seed": info.seed,
+            "policy": info.policy,
+            "variation": json.loads(_json(info.variation)),
+            "captions": [[t, self._text(en, zh)] for t, en, zh in info.captions],
+            "events": [self._event_entry(t, facts) for t, facts in info.events],
             "spec": self._specs.setdefault(spec, len(self._specs)),
-            "bodies": list(rollout.state) if rollout.state else None,
-            "terminated": bool(rollout.terminated[-1]),
-            "truncated": bool(rollout.truncated[-1]),
-            "return": float(rollout.reward.sum(dtype=np.float64)),
-            "run_id": run_id,
-            "key": key,
-            "source": rollout.source,
-            "model": rollout.model,
+            "bodies": None if info.bodies is None else list(info.bodies),
+            "terminated": info.terminated,
+            "truncated": info.truncated,
+            "return": info.return_,
+            "run_id": info.run_id,
+            "key": info.key,
+            "source": info.source,
+            "model": info.model,
         }
 
-    def _event_entry(self, event: Event) -> list[Any]:
+    def _event_entry(self, t: int, event: Mapping[str, Any]) -> list[Any]:
         """Return (t, index of its words or None, everything else)."""
-        facts = json.loads(_json(event.facts))
+        facts = json.loads(_json(event))
         has_words = isinstance(facts.get("en"), str) and isinstance(facts.get("zh"), str)
-        return [event.t, self._text(facts.pop("en"), facts.pop("zh")) if has_words else None, facts]
+        return [t, self._text(facts.pop("en"), facts.pop("zh")) if has_words else None, facts]
 
     def _text(self, en: str, zh: str) -> int:
         return self._captions.setdefault((en, zh), len(self._captions))
 
-    def _joined_state(self) -> np.ndarray:
-        num_bodies = max(state.shape[1] for state in self._states if state is not None)
-        joined = np.full((self.num_rows, num_bodies, STATE_DIM), np.nan, np.float32)  # (rows, K, 13)
-        for entry, state in zip(self._episodes, self._states, strict=True):
-            if state is not None:
-                joined[entry["row"] : entry["row"] + len(state), : state.shape[1]] = state
-        return joined
-
-    def _write_column(self, name: str, values: np.ndarray) -> None:
-        shard = _ShardFile(self.path, name, values.shape[1:], values.dtype, self._codec)
-        shard.write(values)
-        self._finish(name, shard)
-
-    def _finish(self, name: str, shard: _ShardFile) -> None:
-        self._objects[f"{name}/{shard.key}"] = shard.finish()
-        metadata = array_metadata(name, self.num_rows, shard.chunk.shape[1:], shard.chunk.dtype, self._codec)
-        self._write_object(f"{name}/zarr.json", metadata)
-
     def _write_object(self, name: str, data: bytes) -> None:
-        with open(self.path / name, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        sink = self._place.sink(f"{self.folder}/{name}")
+        sink.write(data)
+        sink.close()
         self._objects[name] = ObjectRecord(len(data), crc32c(data))
 
 
-_ONE_VALUE_PER_STEP = ("action", "reward", "terminated", "truncated")
+class _Spill:
+    """States of any number of bodies, row by row in a file without a name, and how many bodies each row has."""
+
+    def __init__(self, place: Place, folder: str) -> None:
+        self._place, self._folder = place, folder
+        self._file: IO[bytes] | None = None
+        self._runs: list[list[int]] = []  # [rows, bodies]
+
+    def add(self, states: np.ndarray | None, num_rows: int) -> None:
+        num_bodies = 0 if states is None else states.shape[1]
+        if self._runs and self._runs[-1][1] == num_bodies:
+            self._runs[-1][0] += num_rows
+        else:
+            self._runs.append([num_rows, num_bodies])
+        if states is not None:
+            self._file = self._file or self._place.spill(self._folder)
+            self._file.write(np.ascontiguousarray(states, np.float32).data)
+
+    def joined(self) -> Any:
+        """Yield all rows, at most a chunk at a time, each of as many bodies as the widest has: (n, K, 13)."""
+        if self._file is None:
+            return
+        self._file.seek(0)
+        width = max(num_bodies for _, num_bodies in self._runs)
+        for num_rows, num_bodies in self._runs:
+            for start in range(0, num_rows, CHUNK_OF["state"]):
+                count = min(CHUNK_OF["state"], num_rows - start)
+                rows = np.full((count, width, STATE_DIM), np.nan, np.float32)
+                raw = self._file.read(count * num_bodies * STATE_DIM * 4)
+                rows[:, :num_bodies] = np.frombuffer(raw, np.float32).reshape(count, num_bodies, STATE_DIM)
+                yield rows
+
+    def close(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):  # what is still buffered may not fit the disk
+                self._file.close()
+            self._file = None
 
 
 class _ShardFile:
     """One shard: encoded chunks one after the other, then (offset, length) of each and a checksum of that index."""
 
-    def __init__(self, segment: Path, name: str, row_shape: tuple[int, ...], dtype: np.dtype, codec: str) -> None:
+    def __init__(
+        self, place: Place, folder: str, name: str, row_shape: tuple[int, ...], dtype: np.dtype, codec: str
+    ) -> None:
         self._codec = codec
         self.key = ".".join(["c", *["0"] * (1 + len(row_shape))])
-        path = segment / name / self.key
-        path.parent.mkdir()
         self.chunk = np.zeros((CHUNK_OF[name], *row_shape), dtype)
         self._fill = 0  # rows of the chunk that are written
         self._index: list[tuple[int, int]] = []
         self._offset = 0
         self._crc = 0
-        self._file = open(path, "xb")  # noqa: SIM115
+        self._sink = place.sink(f"{folder}/{name}/{self.key}")
 
     def write(self, rows: np.ndarray) -> None:
-        """Append rows; a chunk is encoded as soon as it is full."""
-        done = 0
+        """Append rows; a chunk is encoded as soon as it is full, and straight from ``rows`` where they hold one."""
+        done, size = 0, len(self.chunk)
         while done < len(rows):
-            count = min(len(rows) - done, len(self.chunk) - self._fill)
-            self.chunk[self._fill : self._fill + count] = rows[done : done + count]
-            self._fill += count
+            count = min(len(rows) - done, size - self._fill)
+            part = rows[done : done + count]
+            if count == size and part.flags.c_contiguous:
+                self._put_chunk(part)
+            else:
+                self.chunk[self._fill : self._fill + count] = part
+                self._fill += count
+                if self._fill == size:
+                    self._put_chunk(self.chunk)
+                    self._fill = 0
             done += count
-            if self._fill == len(self.chunk):
-                self._flush()
 
     def finish(self) -> ObjectRecord:
         """Write the last chunk and the index, make the file durable and close it."""
         if self._fill:
             self.chunk[self._fill :] = 0
-            self._flush()
+            self._put_chunk(self.chunk)
         index = np.array(self._index, "<u8").tobytes()
         self._put(index + crc32c(index).to_bytes(4, "little"))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        self._sink.close()
         return ObjectRecord(self._offset, self._crc)
 
-    def close(self) -> None:
-        self._file.close()
+    def abandon(self) -> None:
+        """Close the file, whatever becomes of it."""
+        self._sink.abandon()
 
-    def _flush(self) -> None:
-        packed = encode(self._codec, self.chunk)
+    def _put_chunk(self, chunk: np.ndarray) -> None:
+        packed = encode(self._codec, chunk)
         self._index.append((self._offset, len(packed) + 4))
-        self._put(packed + crc32c(packed).to_bytes(4, "little"))
-        self._fill = 0
+        self._put(packed)
+        self._put(crc32c(packed).to_bytes(4, "little"))
 
     def _put(self, data: bytes) -> None:
-        self._file.write(data)
+        self._sink.write(data)
         self._crc = google_crc32c.extend(self._crc, data)
         self._offset += len(data)
 

@@ -1,15 +1,15 @@
-"""Reading one segment: frames and states from mapped shards, the small fields from memory."""
+"""Reading one segment: frames and states from its shards, the small fields of windows from memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from worldsim.rollout import STATE_DIM, ActionDim, Caption, Event, Rollout
 from worldsim.store.format import SEGMENTS, Commit, ObjectRecord
 from worldsim.store.index import Entry
+from worldsim.store.place import Place
 from worldsim.store.reader import RowReader, open_rows
 
 __all__ = ["SegmentReader"]
@@ -18,12 +18,14 @@ __all__ = ["SegmentReader"]
 class SegmentReader:
     """Rows of the segment that a commit added; files are opened when they are first needed.
 
-    Every method raises StoreError if what it reads is missing or damaged.
+    Every method raises StoreError if what it reads is missing or damaged. With ``is_rescue``, the whole chunks of a
+    shard that was cut off are read.
     """
 
-    def __init__(self, root: Path, commit: Commit) -> None:
+    def __init__(self, place: Place, commit: Commit, *, is_rescue: bool = False) -> None:
         assert commit.segment is not None
-        self._folder = root / SEGMENTS / commit.segment
+        self._place, self._is_rescue = place, is_rescue
+        self._folder = f"{SEGMENTS}/{commit.segment}"
         self._objects: Mapping[str, ObjectRecord] = commit.objects
         self._frame_shape = (commit.schema.height, commit.schema.width, 3)
         self._mapped: dict[str, RowReader] = {}
@@ -44,8 +46,11 @@ class SegmentReader:
         return column
 
     def steps(self, name: str, row: int, length: int) -> np.ndarray:
-        """Return rows of a small field, in memory of their own."""
-        return self.column(name)[row : row + length].copy()
+        """Return rows of a small field, in memory of their own; the field itself is not kept."""
+        reader = self._open(name)
+        rows = np.empty((length, *reader.shape[1:]), reader.dtype)
+        reader.read(row, rows)
+        return rows
 
     def states(self, entry: Entry) -> np.ndarray:
         """Return the states of an episode, (T + 1, K, 13) float32."""
@@ -99,4 +104,5 @@ class SegmentReader:
         return reader
 
     def _open(self, name: str) -> RowReader:
-        return open_rows(self._folder / name, self._objects[f"{name}/zarr.json"].crc32c)
+        checksum = self._objects[f"{name}/zarr.json"].crc32c
+        return open_rows(self._place, f"{self._folder}/{name}", checksum, is_rescue=self._is_rescue)

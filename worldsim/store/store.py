@@ -1,7 +1,10 @@
 """RolloutStore: rollouts on disk that survive a killed writer, take many writers at once, and are read fast.
 
 A store is opened at one version and stays there until ``refresh`` or its own ``append``, whatever other processes
-commit. Handles open files lazily and hold no threads, so a store may be used after fork and sent to spawned processes.
+commit. Handles open files lazily and hold no threads, so a store may be used after fork and sent to spawned processes
+(in an object store: to spawned ones only).
+
+A path is a directory, or an address such as ``s3://bucket/rollouts``, which needs the extra ``s3``.
 """
 
 from __future__ import annotations
@@ -30,11 +33,12 @@ from worldsim.store.format import (
     EpisodeInfo,
     Fault,
     Schema,
+    check_exclusive,
     check_store,
-    create_file,
 )
 from worldsim.store.gc import GRACE_S, collect_garbage
 from worldsim.store.index import Entry, read_entries
+from worldsim.store.place import open_place
 from worldsim.store.segment_reader import SegmentReader
 from worldsim.store.verify import verify
 from worldsim.store.writer import SegmentWriter
@@ -45,10 +49,15 @@ _MAX_MAPPED_SEGMENTS = 256  # each mapping holds a file descriptor, and a segmen
 
 
 class RolloutStore:
-    """Rollouts in a directory. Use ``create`` or ``open``."""
+    """Rollouts in a directory or an object store. Use ``create`` or ``open``."""
 
-    def __init__(self, path: str | Path, version: int | None = None) -> None:
-        self.path = Path(path)
+    def __init__(
+        self, path: str | Path, version: int | None = None, *, storage_options: Mapping[str, Any] | None = None
+    ) -> None:
+        self._place = open_place(path, storage_options)
+        self.path: Any = self._place.reopen()[0]
+        """A Path, or the address of an object store."""
+        self._is_exclusive = False
         self._commits: list[Commit] = []
         self._live: list[Commit] = []
         self._episodes: list[Entry] = []
@@ -56,51 +65,71 @@ class RolloutStore:
         self._segments: dict[str, SegmentReader] = {}
         self._mapped: OrderedDict[str, SegmentReader] = OrderedDict()
         self._card: dict[str, Any] | None = None
-        self.codec = check_store(self.path)
+        self.codec = check_store(self._place)
         """What new segments are packed with; see ``worldsim.store.codecs``."""
-        newest = newest_version(self.path)
+        newest = newest_version(self._place)
         if version is not None and not 0 <= version <= newest:
             raise StoreError(f"{self.path} has versions 0 to {newest}; got {version}")
         self._read_up_to(newest if version is None else version)
 
     @classmethod
-    def create(cls, path: str | Path, *, codec: str = "zstd") -> RolloutStore:
-        """Make an empty store in a new or empty directory.
+    def create(
+        cls, path: str | Path, *, codec: str = "zstd", storage_options: Mapping[str, Any] | None = None
+    ) -> RolloutStore:
+        """Make an empty store in a new or empty place.
 
         Args:
-            path: Where.
+            path: A directory, or an address such as ``s3://bucket/rollouts``.
             codec: What segments are packed with: ``zstd`` is smallest, ``lz4`` reads faster, ``none`` fastest.
+            storage_options: For an address; see ``open``.
 
         Raises:
-            StoreError: If the directory holds something, or cannot hold a store.
+            StoreError: If the place holds something, or cannot hold a store: it lacks hard links, or overwrites what is
+                there.
         """
-        root = Path(path)
         check_codec(codec)
-        if (root / STORE_FILE).exists():
-            raise StoreError(f"{root} is a store already; open it with RolloutStore.open, or choose another path")
-        if root.is_file() or (root.is_dir() and any(root.iterdir())):
-            raise StoreError(f"a new store needs a new or empty directory; {root} is not: choose another path")
+        place = open_place(path, storage_options)
+        if place.exists(STORE_FILE):
+            raise StoreError(f"{path} is a store already; open it with RolloutStore.open, or choose another path")
+        if Path(path).is_file() or place.children(""):
+            raise StoreError(f"a new store needs a new or empty directory; {path} is not: choose another path")
+        with place.errors():
+            place.make(LOG)
+            place.make(SEGMENTS)
         try:
-            (root / LOG).mkdir(parents=True, exist_ok=True)
-            (root / SEGMENTS).mkdir(exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot create a store in {root}: {error.strerror}") from None
-        create_file(root / STORE_FILE, json.dumps({"worldsim_store": FORMAT, "codec": codec}).encode())
-        return cls(root)
+            place.create(STORE_FILE, json.dumps({"worldsim_store": FORMAT, "codec": codec}).encode())
+            check_exclusive(place)
+        except StoreError:
+            for name in (STORE_FILE, LOG, SEGMENTS):
+                place.remove(name)
+            raise
+        return cls(path, storage_options=storage_options)
 
     @classmethod
-    def open(cls, path: str | Path, version: int | None = None) -> RolloutStore:
+    def open(
+        cls, path: str | Path, version: int | None = None, *, storage_options: Mapping[str, Any] | None = None
+    ) -> RolloutStore:
         """Open a store at its newest version, or as it was after commit ``version``.
+
+        Args:
+            path: A directory, or an address such as ``s3://bucket/rollouts``.
+            version: Number of a commit.
+            storage_options: For an address, what obstore's ``from_url`` takes, for example ``region``,
+                ``access_key_id``, ``secret_access_key``, ``endpoint``; environment variables are read too.
 
         Raises:
             StoreError: If there is no store, no such version, or a file is missing, cut off or damaged.
         """
-        return cls(path, version)
+        return cls(path, version, storage_options=storage_options)
 
     @classmethod
-    def open_or_create(cls, path: str | Path, *, codec: str = "zstd") -> RolloutStore:
+    def open_or_create(
+        cls, path: str | Path, *, codec: str = "zstd", storage_options: Mapping[str, Any] | None = None
+    ) -> RolloutStore:
         """Open the store at a path, or create it with this codec if there is none."""
-        return cls(path) if (Path(path) / STORE_FILE).exists() else cls.create(path, codec=codec)
+        if open_place(path, storage_options).exists(STORE_FILE):
+            return cls(path, storage_options=storage_options)
+        return cls.create(path, codec=codec, storage_options=storage_options)
 
     @property
     def version(self) -> int:
@@ -155,10 +184,10 @@ class RolloutStore:
         """Return what is known of an episode besides its arrays."""
         return self._entry(episode).info
 
-    def location(self, episode: int) -> tuple[Path, int]:
-        """Return the zarr group that holds an episode, and the row of its first frame, for other readers."""
+    def location(self, episode: int) -> tuple[str, int]:
+        """Return path or address of the zarr group that holds an episode, and the row of its first frame."""
         entry = self._entry(episode)
-        return self.path / SEGMENTS / entry.segment, entry.row
+        return str(self._place.at(f"{SEGMENTS}/{entry.segment}")), entry.row
 
     def episode(self, episode: int) -> Rollout:
         """Return an episode as it was appended.
@@ -184,7 +213,8 @@ class RolloutStore:
         obs = np.empty((length + 1, self.height, self.width, 3), np.uint8)
         segment, row = self._segment(entry), entry.row + t
         segment.frames(row, obs)
-        return obs, segment.steps("action", row, length), segment.steps("reward", row, length)
+        action, reward = (segment.column(name)[row : row + length].copy() for name in ("action", "reward"))
+        return obs, action, reward
 
     def windows(
         self, indices: np.ndarray, length: int, out: np.ndarray | None = None
@@ -267,7 +297,14 @@ class RolloutStore:
         entry = self._entry(episode)
         return self._segment(entry).states(entry)[:, bodies.index(name)].copy()
 
-    def append(self, rollouts: Sequence[Rollout], *, run_id: str = "", keys: Sequence[str] | None = None) -> int:
+    def append(
+        self,
+        rollouts: Sequence[Rollout],
+        *,
+        run_id: str = "",
+        keys: Sequence[str] | None = None,
+        licence: str | None = None,
+    ) -> int:
         """Add rollouts as one segment and one commit; they become visible together.
 
         Args:
@@ -288,12 +325,19 @@ class RolloutStore:
             raise StoreError("append needs at least one rollout; got none")
         with self.writer(run_id) as writer:
             for i, rollout in enumerate(rollouts):
-                writer.add(rollout, None if keys is None else keys[i])
+                writer.add(rollout, None if keys is None else keys[i], licence=licence)
             return writer.commit()
 
     def writer(self, run_id: str = "") -> SegmentWriter:
-        """Return a writer that streams rollouts into a segment of its own."""
-        return SegmentWriter(self, run_id)
+        """Return a writer that streams rollouts, whole or step by step, into a segment of its own.
+
+        Raises:
+            StoreError: If the place does not take it.
+        """
+        if not self._is_exclusive:
+            check_exclusive(self._place)
+            self._is_exclusive = True
+        return SegmentWriter(self, self._place, run_id)
 
     def keys(self, run_id: str) -> set[str]:
         """Return the keys of a run that are in the store."""
@@ -301,11 +345,12 @@ class RolloutStore:
 
     def refresh(self) -> None:
         """Move to the newest version."""
-        self._read_up_to(newest_version(self.path))
+        self._read_up_to(newest_version(self._place))
 
     def verify(self) -> list[Fault]:
         """Check every commit, file and chunk of the newest version; returns what is wrong."""
-        return verify(self.path)
+        path, options = self._place.reopen()
+        return verify(path, storage_options=options)
 
     @property
     def card(self) -> Mapping[str, Any]:
@@ -334,11 +379,11 @@ class RolloutStore:
         Raises:
             StoreError: If a segment is damaged, or another process compacts at the same time.
         """
-        num_replaced = compact(self.path, frames_per_segment=frames_per_segment, codec=codec, progress=progress)
+        num_replaced = compact(self._place, frames_per_segment=frames_per_segment, codec=codec, progress=progress)
         self.refresh()
         return num_replaced
 
-    def gc(self, *, dry_run: bool = True, grace_s: float = GRACE_S) -> list[Path]:
+    def gc(self, *, dry_run: bool = True, grace_s: float = GRACE_S) -> list[Path | str]:
         """Remove what killed writers left behind, and segments that were replaced.
 
         Versions from before they were replaced can then no longer be opened.
@@ -349,13 +394,14 @@ class RolloutStore:
                 reader of an old version stays open.
 
         Returns:
-            Every folder and file that was (or would be) removed.
+            Path or address of everything that was (or would be) removed.
         """
-        return collect_garbage(self.path, dry_run=dry_run, grace_s=grace_s)
+        return collect_garbage(self._place, dry_run=dry_run, grace_s=grace_s)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as path and version; files are opened again where it arrives."""
-        return RolloutStore, (self.path, self.version)
+        path, options = self._place.reopen()
+        return _reopen, (path, self.version, options)
 
     def __repr__(self) -> str:
         return f"RolloutStore({str(self.path)!r}, version={self.version}, episodes={len(self)})"
@@ -374,7 +420,7 @@ class RolloutStore:
         return segment
 
     def _read_up_to(self, version: int) -> None:
-        new = read_commits(self.path, self.version + 1, version)
+        new = read_commits(self._place, self.version + 1, version)
         is_rewritten = any(commit.removes for commit in new)
         added = [commit for commit in new if commit.segment]
         live = live_commits([*self._commits, *new]) if is_rewritten else [*self._live, *added]
@@ -383,7 +429,7 @@ class RolloutStore:
             assert commit.segment is not None
             if commit.segment not in self._entries:
                 self._entries[commit.segment] = self._episodes_of(commit)
-                self._segments[commit.segment] = SegmentReader(self.path, commit)
+                self._segments[commit.segment] = SegmentReader(self._place, commit)
         if is_rewritten:
             for gone in self._entries.keys() - names:
                 self._mapped.pop(gone, None)
@@ -397,16 +443,20 @@ class RolloutStore:
 
     def _episodes_of(self, commit: Commit) -> list[Entry]:
         try:
-            return read_entries(self.path, commit)
+            return read_entries(self._place, commit)
         except StoreError:
-            newest = read_commits(self.path, 1, newest_version(self.path))
+            newest = read_commits(self._place, 1, newest_version(self._place))
             replaced = [later.number for later in newest if commit.segment in later.removes]
-            if not replaced or (self.path / SEGMENTS / str(commit.segment)).exists():
+            if not replaced or self._place.children(f"{SEGMENTS}/{commit.segment}"):
                 raise
             raise StoreError(
                 f"this version of {self.path} needs segments that were compacted and removed by gc; "
                 f"open version {replaced[0]} or later"
             ) from None
+
+
+def _reopen(path: str | Path, version: int, storage_options: Mapping[str, Any] | None) -> RolloutStore:
+    return RolloutStore.open(path, version, storage_options=storage_options)
 
 
 def _check_window(entry: Entry, episode: int, t: int, length: int) -> None:

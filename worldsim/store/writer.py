@@ -1,27 +1,32 @@
-"""Adding rollouts: a segment of one's own while it is written, part of the store when it is committed."""
+"""Adding rollouts: a segment of one's own while it is written, part of the store when it is committed.
+
+A rollout is added whole, or step by step while an env makes it; either way no more than a chunk per field is held.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from worldsim.errors import StoreError
-from worldsim.rollout import Rollout
+from worldsim.rollout import STATE_DIM, ActionDim, Rollout
 from worldsim.store.commit_log import append_commit
-from worldsim.store.format import Commit, Schema
-from worldsim.store.segment import SegmentFiles, schema_of
+from worldsim.store.format import Commit, EpisodeInfo, Schema
+from worldsim.store.place import Place
+from worldsim.store.segment import SegmentFiles, info_of, schema_of
 
 if TYPE_CHECKING:
     from worldsim.store.store import RolloutStore
 
-__all__ = ["SegmentWriter", "commit_segment", "disk_errors"]
+__all__ = ["EpisodeWriter", "SegmentWriter", "commit_segment"]
 
 
 def commit_segment(
-    root: Path,
+    place: Place,
     files: SegmentFiles | None,
     schema: Schema,
     known: Sequence[Commit],
@@ -34,7 +39,7 @@ def commit_segment(
     """Seal a segment and commit it; returns None, and leaves nothing behind, if the store holds all of it already.
 
     Args:
-        root: The store.
+        place: Where the store lies.
         files: The segment, or None to add nothing.
         schema: What its episodes have in common.
         known: Commits from 1 on that the caller has already read.
@@ -49,7 +54,7 @@ def commit_segment(
     from worldsim import __version__
 
     try:
-        with disk_errors(root):
+        with place.errors():
             objects = files.seal(removes=removes, lost=lost) if files else {}
         draft = Commit(
             number=0,
@@ -64,7 +69,7 @@ def commit_segment(
             removes=tuple(removes),
             lost=tuple(lost),
         )
-        commit = append_commit(root, draft, known)
+        commit = append_commit(place, draft, known)
     except StoreError:  # it was not committed; after any other error it may have been, and gc decides
         if files:
             files.discard()
@@ -81,14 +86,14 @@ class SegmentWriter:
     the block.
     """
 
-    def __init__(self, store: RolloutStore, run_id: str) -> None:
-        self._store = store
-        self._run_id = run_id
-        with disk_errors(store.path):
-            self._files = SegmentFiles(store.path, store.codec)
+    def __init__(self, store: RolloutStore, place: Place, run_id: str) -> None:
+        self._store, self._place, self._run_id = store, place, run_id
+        with place.errors():
+            self._files = SegmentFiles(place, store.codec)
         self._schema: Schema | None = store.schema if store.version else None
         self._keys: list[str | None] = []
         self._open = True
+        self._episode: EpisodeWriter | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -99,22 +104,86 @@ class SegmentWriter:
         """Return the number of rollouts added so far."""
         return len(self._keys)
 
-    def add(self, rollout: Rollout, key: str | None = None) -> None:
+    def add(
+        self,
+        rollout: Rollout,
+        key: str | None = None,
+        *,
+        licence: str | None = None,
+        code_version: str | None = None,
+    ) -> None:
         """Write one rollout.
+
+        Args:
+            rollout: What to write.
+            key: Its identity in the run; the store holds it once.
+            licence: What its frames may be used under.
+            code_version: Version of worldsim that first stored it; this one if None.
 
         Raises:
             StoreError: If it does not fit the store or the disk.
         """
-        schema = schema_of(rollout)
-        if self._schema is None:
-            self._schema = schema
-        if schema != self._schema:
-            raise StoreError(
-                f"{self._store.path} holds {self._schema.describe()}; got {schema.describe()}: use another store"
-            )
-        with disk_errors(self._store.path):
-            self._files.add(rollout, self._run_id, key)
+        self._check_closed_episode()
+        self._fit(schema_of(rollout))
+        info = info_of(rollout, self._run_id, key, licence)
+        with self._place.errors():
+            self._files.add(rollout, info if code_version is None else replace(info, code_version=code_version))
         self._keys.append(key)
+
+    def begin(
+        self,
+        obs: np.ndarray,
+        *,
+        key: str | None = None,
+        env_id: str = "",
+        spec: Mapping[str, Any] | None = None,
+        control_dt: float = 0.1,
+        action_spec: Sequence[ActionDim] = (),
+        seed: int | None = None,
+        policy: str = "",
+        variation: Mapping[str, Any] | None = None,
+        state: Mapping[str, np.ndarray] | None = None,
+        caption: tuple[str, str] | None = None,
+        events: Sequence[Mapping[str, Any]] = (),
+        licence: str | None = None,
+    ) -> EpisodeWriter:
+        """Start an episode that is written step by step.
+
+        Args:
+            obs: Its first frame, (H, W, 3) uint8.
+            key: Its identity in the run; the store holds it once.
+            env_id, spec, control_dt, action_spec, seed, policy, variation: As in ``worldsim.Rollout``.
+            state: Body name to (13,) float32, as in ``worldsim.rollout.STATE_DIM``.
+            caption: What it shows, in English and in Chinese.
+            events: Facts of what happened in it, as in ``worldsim.rollout.Event``.
+            licence: What its frames may be used under.
+
+        Raises:
+            StoreError: If the frame does not fit, or the episode before is still open.
+        """
+        self._check_closed_episode()
+        nothing = np.zeros(1, bool)
+        facts = info_of(
+            Rollout(
+                obs=np.broadcast_to(obs, (2, *obs.shape)),
+                action=np.zeros((1, 1)),
+                reward=np.zeros(1, np.float32),
+                terminated=nothing,
+                truncated=nothing,
+                env_id=env_id,
+                spec=spec or {},
+                control_dt=control_dt,
+                action_spec=action_spec,
+                seed=seed,
+                policy=policy,
+                variation=variation or {},
+            ),
+            self._run_id,
+            key,
+            licence,
+        )
+        self._episode = EpisodeWriter(self, self._files, self._place, facts, obs, state, caption, events)
+        return self._episode
 
     def commit(self) -> int:
         """Make everything added visible and return the number of the commit.
@@ -122,11 +191,12 @@ class SegmentWriter:
         Raises:
             StoreError: If nothing was added, the disk is full, or the store meanwhile holds episodes of another shape.
         """
+        self._check_closed_episode()
         if self._schema is None or not self._keys:
             raise StoreError("a commit needs at least one rollout; got none")
         self._open = False
         commit = commit_segment(
-            self._store.path, self._files, self._schema, self._store.commits, run_id=self._run_id, keys=self._keys
+            self._place, self._files, self._schema, self._store.commits, run_id=self._run_id, keys=self._keys
         )
         self._store.refresh()
         return self._store.version if commit is None else commit.number
@@ -149,13 +219,142 @@ class SegmentWriter:
         else:
             self.discard()
 
+    def _fit(self, schema: Schema) -> None:
+        if self._schema is None:
+            self._schema = schema
+        if schema != self._schema:
+            raise StoreError(
+                f"{self._store.path} holds {self._schema.describe()}; got {schema.describe()}: use another store"
+            )
 
-@contextmanager
-def disk_errors(root: Path) -> Iterator[None]:
-    """Turn what the disk refuses into a StoreError that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"cannot write to {root}: {error.strerror}; what was committed before is safe, make room and go on"
-        ) from None
+    def _check_closed_episode(self) -> None:
+        if self._episode is not None and self._episode.is_open:
+            raise StoreError("the episode before is still open; call its end() or abandon() first")
+
+    def _ended(self, key: str | None) -> None:
+        self._keys.append(key)
+
+
+class EpisodeWriter:
+    """One episode while it is written step by step. Use ``SegmentWriter.begin``."""
+
+    def __init__(
+        self,
+        writer: SegmentWriter,
+        files: SegmentFiles,
+        place: Place,
+        facts: EpisodeInfo,
+        obs: np.ndarray,
+        state: Mapping[str, np.ndarray] | None,
+        caption: tuple[str, str] | None,
+        events: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self.is_open = True
+        self._writer, self._files, self._place, self._facts = writer, files, place, facts
+        self._first: tuple[np.ndarray, Mapping[str, np.ndarray] | None] | None = (np.array(obs), state)
+        self._row = files.num_rows
+        self._length, self._return = 0, 0.0
+        self._ends = (False, False)
+        self._bodies: dict[str, None] = {}
+        self._captions: list[tuple[int, str, str]] = []
+        self._events: list[tuple[int, Mapping[str, Any]]] = [(0, event) for event in events]
+        self._caption(0, caption)
+
+    def __len__(self) -> int:
+        """Return the number of steps so far."""
+        return self._length
+
+    def step(
+        self,
+        action: np.ndarray,
+        obs: np.ndarray,
+        reward: float,
+        terminated: bool = False,
+        truncated: bool = False,
+        *,
+        state: Mapping[str, np.ndarray] | None = None,
+        caption: tuple[str, str] | None = None,
+        events: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Write one step: what was done, and what came of it.
+
+        Args:
+            action: As the env has it.
+            obs: The frame behind it, (H, W, 3) uint8.
+            reward: Earned by it.
+            terminated, truncated: Whether it ended the episode.
+            state: Body name to (13,) behind it.
+            caption: What is to be seen from this frame on, in English and in Chinese; as before if None.
+            events: Facts of what happened in it, as in ``worldsim.rollout.Event``.
+
+        Raises:
+            StoreError: If it does not fit the store or the disk, or the episode is over.
+        """
+        if not self.is_open:
+            raise StoreError("this episode is over; begin another")
+        action = np.asarray(action)
+        one = Rollout(
+            obs=np.broadcast_to(obs, (2, *obs.shape)),
+            action=action[None],
+            reward=np.array([reward], np.float32),
+            terminated=np.array([terminated], bool),
+            truncated=np.array([truncated], bool),
+        )
+        self._writer._fit(schema_of(one))
+        with self._place.errors():
+            if self._first is not None:
+                first, self._first = self._first, None
+                self._frame(*first)
+            for name in ("action", "reward", "terminated", "truncated"):
+                self._files.add_steps(name, getattr(one, name))
+            self._frame(obs, state)
+        self._length += 1
+        self._return += float(one.reward[0])
+        self._ends = (bool(terminated), bool(truncated))
+        self._caption(self._length, caption)
+        self._events += [(self._length, event) for event in events]
+
+    def end(self) -> None:
+        """Close the episode; it is in the store once its writer commits.
+
+        Raises:
+            StoreError: If it has no step.
+        """
+        if not self._length:
+            raise StoreError("an episode needs at least one step; got none")
+        info = replace(
+            self._facts,
+            length=self._length,
+            captions=tuple(self._captions),
+            events=tuple(self._events),
+            bodies=tuple(self._bodies) or None,
+            terminated=self._ends[0],
+            truncated=self._ends[1],
+            return_=self._return,
+        )
+        self._close(info)
+        self._writer._ended(info.key)
+
+    def abandon(self) -> None:
+        """Close the episode and keep nothing of it."""
+        self._close(None)
+
+    def _close(self, info: EpisodeInfo | None) -> None:
+        self.is_open = False
+        if self._length:
+            with self._place.errors():
+                self._files.end_episode(self._row, info)
+
+    def _frame(self, obs: np.ndarray, state: Mapping[str, np.ndarray] | None) -> None:
+        self._files.add_frames(obs[None])
+        for body in state or ():
+            self._bodies.setdefault(body)
+        rows = np.full((1, len(self._bodies), STATE_DIM), np.nan, np.float32)
+        for i, body in enumerate(self._bodies):
+            if state and body in state:
+                rows[0, i] = state[body]
+        self._files.add_states(rows if self._bodies else None, 1)
+
+    def _caption(self, t: int, caption: tuple[str, str] | None) -> None:
+        if caption is not None and (not self._captions or self._captions[-1][1:] != tuple(caption)):
+            self._captions.append((t, *caption))

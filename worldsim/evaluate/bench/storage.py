@@ -5,8 +5,9 @@ all alike. Time is CPU time of the process, all threads; a figure is a median ov
 
 - ``memmap``: rows of one raw file, mapped; the limit, and what ``rel_memmap`` is measured against;
 - ``floor``: the store's own chunks, kept in memory, decoded by numcodecs, and the rows copied out, no more;
-- ``worldsim``: ``store.window``, with actions, rewards and checksums;
-- ``zarr-python``: the same bytes through zarr;
+- ``worldsim``: ``store.window``, with actions and rewards; a chunk's checksum is compared when it is first read, which
+  the first windows of a new handle show (``first_cpu_us_per_window``);
+- ``zarr-python``: the same bytes through zarr, for each codec;
 - ``hdf5``, ``mp4``, ``minari``: what ``worldsim export`` writes, read by h5py, PyAV and Minari;
 - ``png``, ``jpeg q95``: size only.
 """
@@ -27,6 +28,7 @@ from worldsim.errors import MissingExtraError, StoreError
 from worldsim.evaluate.setting import commit_name
 from worldsim.store import RolloutStore, export_store, merge
 from worldsim.store.codecs import CODECS, decoder
+from worldsim.store.place import open_place
 from worldsim.store.reader import ZarrReader
 
 __all__ = ["StorageBudget", "bench_storage"]
@@ -58,6 +60,8 @@ class _System:
     read: Read
     num_bytes: int
     is_lossless: bool = True
+    store: RolloutStore | None = None
+    """What ``worldsim`` reads."""
 
 
 def bench_storage(
@@ -81,14 +85,14 @@ def bench_storage(
         StoreError: If a store has no window of that length, or a system returns other frames than were stored.
     """
     budget = budget or StorageBudget()
-    rows, writing, skipped = [], [], []
+    rows, ratios, writing, skipped = [], [], [], []
     for data, store in stores.items():
         place = folder / data
         place.mkdir(parents=True)
         copies, written = _copies(store, place)
         systems = [_memmap(store, place, budget), *(_own(copy, budget) for copy in copies.values())]
         systems += [_floor(copy, budget) for copy in copies.values()]
-        systems.append(_zarr(copies["zstd"], budget))
+        systems += [_zarr(copy, budget) for copy in copies.values()]
         for make in (_hdf5, _mp4, _minari):
             try:
                 systems.append(make(store, place, budget))
@@ -97,10 +101,13 @@ def bench_storage(
         windows = _windows(store, budget.length, seed)
         _check(store, systems, windows[0], budget)
         times = _times(systems, windows, budget, data, progress)
-        rows += [_row(data, store, system, times) for system in systems] + _image_rows(data, store)
+        rows += [_row(data, store, system, times, windows, budget.length) for system in systems] + _image_rows(
+            data, store
+        )
+        ratios += [_ratios(data, system, times) for system in systems if system.store]
         writing += [{"data": data, **speed} for speed in written]
     settings = {"length": budget.length, "turns": budget.num_turns, "seed": seed, "commit": commit_name()}
-    return {"rows": rows, "writing": writing, "skipped": skipped, **settings}
+    return {"rows": rows, "ratios": ratios, "writing": writing, "skipped": skipped, **settings}
 
 
 def _copies(store: RolloutStore, place: Path) -> tuple[dict[str, RolloutStore], list[dict[str, Any]]]:
@@ -140,17 +147,17 @@ def _own(store: RolloutStore, budget: StorageBudget) -> _System:
     def read(episode: int, t: int) -> np.ndarray:
         return store.window(episode=episode, t=t, length=budget.length)[0]
 
-    return _System("worldsim", store.codec, read, _size(store.path))
+    return _System("worldsim", store.codec, read, _size(store.path), store=store)
 
 
 def _floor(store: RolloutStore, budget: StorageBudget) -> _System:
     unpack = decoder(CODECS[store.codec])
     assert unpack is not None
-    chunks: dict[Path, list[np.ndarray]] = {}
+    chunks: dict[str, list[np.ndarray]] = {}
     places = [store.location(i) for i in range(len(store))]
     for folder, _ in places:
         if folder not in chunks:
-            chunks[folder] = _packed_chunks(folder / "obs" / "c.0.0.0.0")
+            chunks[folder] = _packed_chunks(Path(folder) / "obs" / "c.0.0.0.0")
     scratch = np.empty((8, store.height, store.width, 3), np.uint8)
 
     def read(episode: int, t: int) -> np.ndarray:
@@ -175,10 +182,10 @@ def _packed_chunks(shard: Path) -> list[np.ndarray]:
 
 
 def _zarr(store: RolloutStore, budget: StorageBudget) -> _System:
-    arrays: dict[Path, ZarrReader] = {}
+    arrays: dict[str, ZarrReader] = {}
     places = [store.location(i) for i in range(len(store))]
     for folder, _ in places:
-        arrays.setdefault(folder, ZarrReader(folder / "obs"))
+        arrays.setdefault(folder, ZarrReader(open_place(folder), "obs"))
 
     def read(episode: int, t: int) -> np.ndarray:
         folder, row = places[episode]
@@ -281,7 +288,9 @@ def _times(
     return times
 
 
-def _row(data: str, store: RolloutStore, system: _System, times: Times) -> dict[str, Any]:
+def _row(
+    data: str, store: RolloutStore, system: _System, times: Times, windows: Sequence[tuple[int, int]], length: int
+) -> dict[str, Any]:
     cpu, wall = (np.array(values) for values in times[system])
     limit = np.array(next(times[other][0] for other in times if other.name == "memmap"))
     floor = [np.array(times[other][0]) for other in times if (other.name, other.codec) == ("floor", system.codec)]
@@ -292,10 +301,39 @@ def _row(data: str, store: RolloutStore, system: _System, times: Times) -> dict[
         "codec": system.codec,
         "cpu_us_per_window": 1e6 * float(np.median(cpu)),
         "wall_us_per_window": 1e6 * float(np.median(wall)),
+        "first_cpu_us_per_window": _first_cpu_us(system.store, windows, length) if system.store else None,
         "rel_memmap": float(np.median(limit / cpu)),
         "over_floor": over_floor,
         "bytes_per_frame": system.num_bytes / store.num_frames,
     }
+
+
+def _first_cpu_us(store: RolloutStore, windows: Sequence[tuple[int, int]], length: int) -> float:
+    """Return the CPU time per window of a new handle, while nearly every chunk it meets is new to it; microseconds."""
+    few = windows[: max(1, store.num_frames // 64)]
+    costs = []
+    for _ in range(3):
+        handle = RolloutStore.open(store.path)
+        cpu = time.process_time()
+        for episode, t in few:
+            handle.window(episode=episode, t=t, length=length)
+        costs.append((time.process_time() - cpu) / len(few))
+    return 1e6 * float(np.median(costs))
+
+
+def _ratios(data: str, system: _System, times: Times) -> dict[str, Any]:
+    """Return what other systems take for the same windows over what this one takes; None where one was skipped."""
+    own = np.array(times[system][0])
+    others = {(other.name, other.codec): np.array(times[other][0]) for other in times}
+    over = {
+        "over_zarr_python": ("zarr-python", system.codec),
+        "over_hdf5_gzip": ("hdf5", "gzip"),
+        "over_mp4": ("mp4", "h264"),
+        "over_minari": ("minari", "none"),
+    }
+    ratios = {name: float(np.median(others[key] / own)) if key in others else None for name, key in over.items()}
+    floor = float(np.median(own / others["floor", system.codec]))
+    return {"data": data, "codec": system.codec, "cpu_over_floor": floor, **ratios}
 
 
 def _image_rows(data: str, store: RolloutStore) -> list[dict[str, Any]]:
@@ -310,7 +348,8 @@ def _image_rows(data: str, store: RolloutStore) -> list[dict[str, Any]]:
             packed = io.BytesIO()
             Image.fromarray(frame[0]).save(packed, **options)
             sizes[name].append(packed.tell())
-    blank = {"cpu_us_per_window": None, "wall_us_per_window": None, "rel_memmap": None, "over_floor": None}
+    figures = ("cpu_us_per_window", "wall_us_per_window", "first_cpu_us_per_window", "rel_memmap", "over_floor")
+    blank = dict.fromkeys(figures)
     return [
         {"system": name, "data": data, "codec": name, **blank, "bytes_per_frame": float(np.mean(values))}
         for name, values in sizes.items()
