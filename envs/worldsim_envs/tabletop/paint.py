@@ -6,7 +6,7 @@ a pattern: what does not move keeps its pixels.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -19,14 +19,14 @@ __all__ = ["PALETTE", "WALL", "atlas", "ball_mesh", "box_mesh", "tube_mesh"]
 
 PALETTE: dict[str, tuple[int, int, int]] = {
     **{name: BENCH[name] for name in HUES},
-    "table": (206, 200, 190),
-    "rim": (150, 143, 134),
+    "table": (186, 180, 170),
+    "rim": (136, 130, 122),
     "arm": (238, 240, 243),
     "joint": (104, 110, 120),
     "gripper": (46, 48, 54),
     "mark": (252, 252, 252),
     "post": (120, 124, 130),
-    "shade": (168, 163, 156),
+    "shade": (146, 141, 134),
 }
 """Colours under white light by name; ``shade`` is the spot below the gripper that tells where it is in depth."""
 WALL = (132, 142, 156)
@@ -50,7 +50,7 @@ def _rect(name: str) -> Rect:
     return (u, v, u, v)
 
 
-@cache
+@lru_cache(maxsize=64)
 def box_mesh(half: tuple[float, float, float], paint: str) -> Mesh:
     """Return a box around the origin."""
     x, y, z = half
@@ -60,13 +60,13 @@ def box_mesh(half: tuple[float, float, float], paint: str) -> Mesh:
     return quads(np.array(walls + lids), _rect(paint))
 
 
-@cache
+@lru_cache(maxsize=64)
 def ball_mesh(radius: float, paint: str) -> Mesh:
     """Return a rough ball around the origin."""
     return blob(radius, 2 * radius, _rect(paint))
 
 
-@cache
+@lru_cache(maxsize=64)
 def tube_mesh(radius: float, half_length: float, axis: str, paint: str, sides: int = 10) -> Mesh:
     """Return a closed cylinder around the origin along ``axis``, x, y or z."""
     angle = np.arange(sides + 1) * 2 * np.pi / sides

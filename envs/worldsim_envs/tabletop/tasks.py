@@ -127,7 +127,7 @@ def is_done(setup: Setup, rows: Mapping[str, Row], held: frozenset[str]) -> bool
     Args:
         setup: What was put on the table.
         rows: State rows by body.
-        held: Blocks that a finger touches.
+        held: What the gripper touches.
     """
     _, left = distances(setup, rows)
     if setup.task == "reach":

@@ -287,9 +287,10 @@ def _event_caption(event: Mapping[str, Any], key: tuple[int, ...], wording: str)
     return told(EVENTS[name], key, wording, slots_of(*nouns))
 
 
-def _blocks(colors: Iterable[str]) -> list[Noun]:
+def _blocks(colors: Sequence[str]) -> list[Noun]:
     """Return what captions call blocks: shortly, since a longer text would not fit into the text encoder."""
-    return [(f"the {color} block", f"{COLORS[color][1]}块") for color in colors]
+    in_chinese = (next(name for name in COLORS[color] if not name.isascii()) for color in colors)
+    return [(f"the {color} block", f"{zh}块") for color, zh in zip(colors, in_chinese, strict=True)]
 
 
 def _items(values: Mapping[str, str]) -> Iterable[tuple[str, tuple[str, str]]]:
