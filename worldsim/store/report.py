@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def report_html(store: RolloutStore, card: Mapping[str, Any], shapes: Mapping[st
         card: Its data card.
         shapes: What ``histograms`` found.
     """
-    title = f"Rollouts in {store.path.name}"
+    title = f"Rollouts in {Path(store.path).name}"
     head = f"<h1>{escape(title)}</h1>\n<p class=soft>{escape(str(store.path))}, version {card['version']}</p>"
     if not len(store):
         return page_html(title, f"{head}\n<p class=verdict>It holds no episodes.</p>")
