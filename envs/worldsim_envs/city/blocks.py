@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from worldsim_envs.city.houses import house_box, house_mesh, middle_of
 from worldsim_envs.city.paint import (
     CAR_COLORS,
     CAR_SIZE,
@@ -23,10 +24,11 @@ from worldsim_envs.city.paint import (
     tree,
 )
 from worldsim_envs.city.warp import Warp
+from worldsim_envs.geojson import Footprint
 from worldsim_envs.mesh import Mesh, join, prism, quads
 from worldsim_envs.scene import Box
 
-__all__ = ["Block", "Plan", "fill_block", "fill_outskirts", "mark_street"]
+__all__ = ["Block", "Plan", "fill_block", "fill_houses", "fill_outskirts", "mark_street"]
 
 Area = tuple[float, float, float, float]
 """x0, y0, x1, y1 in metres of the grid."""
@@ -200,6 +202,25 @@ def fill_block(plan: Plan, area: Area, rng: np.random.Generator) -> Block:
         _fill_park(heap, rng, area)
     else:
         _fill_lots(heap, rng, area)
+    _line_kerbs(heap, rng, area)
+    return heap.block()
+
+
+def fill_houses(plan: Plan, area: Area, rng: np.random.Generator, footprints: Sequence[Footprint]) -> Block:
+    """Return a block between four streets with houses on given footprints, in metres of the grid."""
+    heap = _Heap(plan)
+    _pave(heap, area, 2.0)
+    for footprint in footprints:
+        draws = rng.random(2).tolist()
+        x, y = middle_of(footprint).tolist()
+        f, g = heap.warp.slopes(x, y)
+        yaw, floors = (g - f) / 2, 2 if footprint.height < 10 else 4 if footprint.height < 19 else 6
+        color = int(draws[0] * len(FACADES))
+        roof = color_rect("roof" if draws[1] < 0.6 else "roof2")
+        mesh = house_mesh(footprint, facade_rect(color, floors, 2), facade_rect(color, floors, 4), roof)
+        heap.put(mesh, x, y, yaw, z=0.1)
+        touched = house_box(footprint)
+        heap.solid(x + touched.centre[0], y + touched.centre[1], yaw + touched.yaw, touched.half, "building")
     _line_kerbs(heap, rng, area)
     return heap.block()
 

@@ -7,6 +7,7 @@ either side. All positions that come in or go out are the world's; grid position
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -22,11 +23,14 @@ from worldsim_envs.city.blocks import (
     Block,
     Plan,
     fill_block,
+    fill_houses,
     fill_outskirts,
     mark_street,
 )
+from worldsim_envs.city.houses import settled
 from worldsim_envs.city.lights import CYCLE
 from worldsim_envs.city.warp import Warp
+from worldsim_envs.geojson import Footprint
 
 __all__ = ["HALF_ROAD", "LANE", "NUM_LINES", "Approach", "Key", "Layout", "Route", "Street"]
 
@@ -77,9 +81,18 @@ class Layout:
         traffic: Decides how many cars are parked.
         building_height: Factor on the height of all buildings.
         bend: 0 = straight streets, 1 = the most curved ones.
+        footprints: Houses of a real place, in the blocks where they stand.
     """
 
-    def __init__(self, seed: int, side: int, traffic: str, building_height: float, bend: float) -> None:
+    def __init__(
+        self,
+        seed: int,
+        side: int,
+        traffic: str,
+        building_height: float,
+        bend: float,
+        footprints: Sequence[Footprint] = (),
+    ) -> None:
         self.seed, self.side = seed, side
         self.warp = Warp(seed, bend)
         self._plan = Plan(warp=self.warp, side=side, traffic=traffic, building_height=building_height)
@@ -96,6 +109,8 @@ class Layout:
         self._junctions = self.warp.points(grid)  # (64, 2)
         self._lit = np.flatnonzero(lit.ravel())
         self._areas = self._map_areas()
+        inside = {key: area for key, area in self._areas.items() if _is_inside(key)}
+        self._houses, self.num_left_out = settled(footprints, inside)
         self._keys = list(self._areas)
         self._num_blocks = sum(key[0] == 0 for key in self._keys)
         x0, y0, x1, y1 = np.array(list(self._areas.values())).T
@@ -157,8 +172,9 @@ class Layout:
         kind, a, b = key
         rng = np.random.default_rng((self.seed, kind, a + 1, b + 1))
         if kind == 0:
-            inner = 0 <= a < NUM_LINES - 1 and 0 <= b < NUM_LINES - 1
-            return (fill_block if inner else fill_outskirts)(self._plan, self._areas[key], rng)
+            if key in self._houses:
+                return fill_houses(self._plan, self._areas[key], rng, self._houses[key])
+            return (fill_block if _is_inside(key) else fill_outskirts)(self._plan, self._areas[key], rng)
         end = (self._ys[b + 1 : b + 2] or [self._ys[b]])[0] - self._ys[b]
         if kind == 2:
             end = (self._xs[a + 1 : a + 2] or [self._xs[a]])[0] - self._xs[a]
@@ -291,6 +307,12 @@ class Layout:
 
 
 _STEP = ((1, 0), (0, 1), (-1, 0), (0, -1))
+
+
+def _is_inside(key: Key) -> bool:
+    """Return whether a key is that of a block between four streets."""
+    kind, a, b = key
+    return kind == 0 and 0 <= a < NUM_LINES - 1 and 0 <= b < NUM_LINES - 1
 
 
 def _corner(corner: int) -> tuple[int, int, bool]:
