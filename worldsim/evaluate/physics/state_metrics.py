@@ -60,7 +60,7 @@ def truth_tracks(clip: Clip) -> Tracks:
                 full = np.full(len(clip), np.median(area[: clip.num_context, k]))
             status[inside & (area[:, k] < SLIGHT * full), k] = HIDDEN
             whole = area[:, k] > (0.6 if body.shape != "ball" else 0.9) * full
-            size[whole, k] = area[whole, k] / full[whole]
+            size[whole, k] = 1.0 if body.shape == "ball" else area[whole, k] / full[whole]
         else:
             area[:, k] = full
         status[~np.isfinite(px[:, k, 0]), k] = MISSING
