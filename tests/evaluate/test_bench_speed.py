@@ -4,11 +4,13 @@ import json
 
 import pytest
 
+from worldsim._register import TRUTHS
 from worldsim.cli import run
+from worldsim.errors import EnvError
 from worldsim.evaluate import bench
-from worldsim.evaluate.bench import SpeedBudget, bench_speed
+from worldsim.evaluate.bench import SpeedBudget, bench_speed, world_speed
 
-BUDGET = SpeedBudget(num_streams=(1, 3), sampler_steps=(1, 2), num_turns=2, turn_s=0.001)
+BUDGET = SpeedBudget(num_streams=(1, 3), sampler_steps=(1, 2), num_turns=2, turn_s=0.001, num_scenes=1)
 
 
 def test_every_row_is_timed_beside_the_truth(model):
@@ -27,14 +29,29 @@ def test_every_row_is_timed_beside_the_truth(model):
     assert turns == [("turns", 1, 2), ("turns", 2, 2)]
 
 
+def test_a_true_world_is_timed_beside_the_camera_call_of_its_own_scenes(model):
+    speed = world_speed("worldsim/Lab-v0", options={"scenario": "free_fall"}, num_scenes=3, num_frames=4)
+    assert 0.05 < speed.ratio < 1 and speed.reset_s > 0
+    assert speed.cameras_per_second > speed.steps_per_second > 20
+    rows = bench_speed(model, budget=BUDGET, worlds=["worldsim/Lab-v0"])["rows"][-2:]
+    assert [row["vs"] for row in rows] == ["camera worldsim/Lab-v0"] * 2
+    assert rows[0]["ratio"] < rows[1]["ratio"] == 1.0
+    with pytest.raises(EnvError, match="redraw"):
+        world_speed("CartPole-v1")
+    with pytest.raises(EnvError, match="cannot make"):
+        world_speed("worldsim/Nowhere-v0")
+
+
 def test_the_command_writes_it_as_json(checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("worldsim.evaluate.bench.quick", lambda: BUDGET)
     assert bench.quick() is BUDGET
     assert run(["bench", "speed", "--model", checkpoint, "--quick", "--json", str(tmp_path / "speed.json")]) == 0
     result = json.loads((tmp_path / "speed.json").read_text())
     assert result["model"] == "tiny"
-    assert len(result["rows"]) == 9
-    assert "over the truth" in capsys.readouterr().out
+    assert sum(row["vs"] == "truth" for row in result["rows"]) == 9
+    of_worlds = [row["what"] for row in result["rows"] if row["vs"] != "truth"]
+    assert of_worlds == [f"{what} {env_id}" for env_id in TRUTHS for what in ("truth", "camera")]
+    assert "frames per second" in capsys.readouterr().out
     assert run(["bench", "speed", "--quick", "--full"]) == 2
     capsys.readouterr()
     assert run(["bench", "speed", "--help"]) == 0

@@ -1,5 +1,5 @@
 """What ``worldsim bench`` runs."""
 
-from worldsim.evaluate.bench.speed import SpeedBudget, bench_speed, full, quick
+from worldsim.evaluate.bench.speed import SpeedBudget, WorldSpeed, bench_speed, full, quick, world_speed
 
-__all__ = ["SpeedBudget", "bench_speed", "full", "quick"]
+__all__ = ["SpeedBudget", "WorldSpeed", "bench_speed", "full", "quick", "world_speed"]

@@ -5,7 +5,10 @@ figure is a median over turns. A row is one thing that was timed:
 
 - ``truth``: the true env's ``step``, rendering included, one env in one process;
 - ``env.step``: the imagined env as a user has it, one stream or a native batch, with frames as uint8 arrays;
-- ``model.step``: the model alone, without Gymnasium around it.
+- ``model.step``: the model alone, without Gymnasium around it;
+- ``truth ENV`` and ``camera ENV``: the step of any true world, rendering included, and the bare camera call of the same
+  scenes. Both run in one thread and are timed in its CPU seconds, in turns of a few frames, so that other programs
+  weigh little; the ratio is a median over scenes.
 
 The denoiser works on pixels: the call that moves the state paints the frame. There is no decoder to leave out, so
 ``decode`` is true in every row.
@@ -14,7 +17,7 @@ The denoiser works on pixels: the call that moves the state paints the frame. Th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -23,12 +26,14 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from worldsim.collect.policies import policies_of
 from worldsim.collect.worker import make_image_env
+from worldsim.errors import EnvError
 from worldsim.evaluate.setting import commit_name
 from worldsim.model import WorldModel
 from worldsim.sim import WorldModelEnv, WorldModelVectorEnv
 
-__all__ = ["SpeedBudget", "bench_speed", "full", "quick"]
+__all__ = ["SpeedBudget", "WorldSpeed", "bench_speed", "full", "quick", "world_speed"]
 
 _ENDLESS = 1_000_000_000  # steps
 _NUM_ACTIONS = 64  # drawn once, repeated
@@ -50,11 +55,25 @@ class SpeedBudget:
     num_turns: int = 12
     turn_s: float = 0.5
     """Seconds of a turn; at least one step is taken."""
+    num_scenes: int = 40
+    """Episodes of each further world."""
+
+
+@dataclass(frozen=True)
+class WorldSpeed:
+    """How fast a true world steps, beside its camera alone; medians over scenes."""
+
+    steps_per_second: float
+    cameras_per_second: float
+    ratio: float
+    """Camera time over step time."""
+    reset_s: float
+    """CPU seconds of a reset, its first frame included."""
 
 
 def quick() -> SpeedBudget:
     """Return a budget of about a minute."""
-    return SpeedBudget(num_turns=5, turn_s=0.3)
+    return SpeedBudget(num_turns=5, turn_s=0.3, num_scenes=10)
 
 
 def full() -> SpeedBudget:
@@ -68,6 +87,7 @@ def bench_speed(
     budget: SpeedBudget | None = None,
     env_id: str | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
+    worlds: Sequence[str] = (),
     seed: int = 200_000,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -77,12 +97,13 @@ def bench_speed(
         model: On the device where it is to be timed.
         budget: What is timed and for how long; `full` if None.
         env_id, env_kwargs: The truth; those of the model if None.
+        worlds: True worlds that are timed beside their own cameras, by id.
         seed: Of the truth's episodes, the actions and the streams.
         progress: Called with (stage, done, total).
 
     Returns:
         JSON values: ``rows`` of {"what", "n", "sampler_steps", "decode", "frames_per_second", "vs", "ratio"}, where a
-        frame is one step of one stream and ``ratio`` is over the row that ``vs`` names; ``scaling``, frames per second
+        frame is one step of one stream and ``ratio`` is over what ``vs`` names; ``scaling``, frames per second
         of ``env.step`` with most streams over those with fewest, per number of sampler steps; and the setting.
 
     Raises:
@@ -107,9 +128,14 @@ def bench_speed(
     finally:
         truth.close()
     medians = {key: float(np.median(values)) for key, values in speeds.items()}
+    of_worlds: list[dict[str, Any]] = []
+    for done, world in enumerate(worlds):
+        of_worlds += _world_rows(world, budget, seed)
+        if progress:
+            progress("worlds", done + 1, len(worlds))
     fewest, most = budget.num_streams[0], budget.num_streams[-1]
     return {
-        "rows": [_row(key, value, medians[_TRUTH]) for key, value in medians.items()],
+        "rows": [_row(key, value, medians[_TRUTH]) for key, value in medians.items()] + of_worlds,
         "scaling": {
             str(k): medians["env.step", most, k] / medians["env.step", fewest, k] for k in budget.sampler_steps
         },
@@ -124,6 +150,72 @@ def bench_speed(
         "seed": seed,
         "commit": commit_name(),
     }
+
+
+def world_speed(
+    env_id: str,
+    *,
+    env_kwargs: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    num_scenes: int = 40,
+    num_frames: int = 20,
+    seed: int = 200_000,
+) -> WorldSpeed:
+    """Time a true world's step beside the camera call that drew its last frame.
+
+    Args:
+        env_id, env_kwargs: The world; it offers ``redraw``.
+        options: Reset options of every scene.
+        num_scenes: Episodes, one seed each.
+        num_frames: Steps, and then camera calls, per scene.
+        seed: Of the first scene.
+
+    Raises:
+        EnvError: If the world cannot be made or has no ``redraw``.
+    """
+    try:
+        env = gym.make(env_id, **dict(env_kwargs or {})).unwrapped
+    except gym.error.Error as error:
+        raise EnvError(f"cannot make {env_id}: {error}") from error
+    redraw: Callable[[], None] | None = getattr(env, "redraw", None)
+    if redraw is None:
+        env.close()
+        raise EnvError(f"{env_id} has no redraw(), the bare camera call that its steps are timed beside")
+    make_policy = policies_of(env)["mixture"]
+    steps_s, cameras_s, resets_s = [], [], []
+    for scene in range(num_scenes):
+        begun = time.thread_time()
+        obs, info = env.reset(seed=seed + scene, options=dict(options or {}))
+        resets_s.append(time.thread_time() - begun)
+        act, spent_s, taken, terminated = make_policy(seed + scene), 0.0, 0, False
+        while taken < num_frames and not terminated:
+            action = act(obs, info)
+            begun = time.thread_time()
+            obs, _, terminated, _, info = env.step(action)
+            spent_s += time.thread_time() - begun
+            taken += 1
+        steps_s.append(spent_s / taken)
+        begun = time.thread_time()
+        for _ in range(taken):
+            redraw()
+        cameras_s.append((time.thread_time() - begun) / taken)
+    env.close()
+    step_s, camera_s = np.array(steps_s), np.array(cameras_s)
+    return WorldSpeed(
+        steps_per_second=float(1 / np.median(step_s)),
+        cameras_per_second=float(1 / np.median(camera_s)),
+        ratio=float(np.median(camera_s / step_s)),
+        reset_s=float(np.median(resets_s)),
+    )
+
+
+def _world_rows(env_id: str, budget: SpeedBudget, seed: int) -> list[dict[str, Any]]:
+    speed = world_speed(env_id, num_scenes=budget.num_scenes, seed=seed)
+    common = {"n": 1, "sampler_steps": None, "decode": True, "vs": f"camera {env_id}"}
+    return [
+        {"what": f"truth {env_id}", "frames_per_second": speed.steps_per_second, "ratio": speed.ratio, **common},
+        {"what": f"camera {env_id}", "frames_per_second": speed.cameras_per_second, "ratio": 1.0, **common},
+    ]
 
 
 def _row(key: Key, frames_per_second: float, truth: float) -> dict[str, Any]:
