@@ -45,6 +45,7 @@ AMBIENT, DIFFUSE, SUN_HEIGHT = 0.62, 0.42, 0.8
 PROMPT_RAMP = 10  # steps in which a prompt in mid-episode changes gravity
 REACHED = 0.15  # m from the goal that counts as there
 _TILTED = cos(pi / 4)
+_SKY = np.array(SKY, np.uint8)
 _SHARES = 32
 _OPTIONS = ("prompt", "variation", "scenario", "snapshot")
 
@@ -164,8 +165,8 @@ class LabEnv(gym.Env, EzPickle):
             **self._modes.card(),
             "ground_plane": {"normal": [0.0, 0.0, 1.0], "offset_m": 0.0},
             "factors": {
-                "scenario": {"values": list(SCENARIOS)},
-                "split": {"values": list(SPLITS)},
+                "scenario": {"values": list(SCENARIOS), "default": "drawn: uniform"},
+                "split": {"values": list(SPLITS), "default": "train"},
                 **{name: factor.as_dict() for name, factor in COMMON.items()},
             },
             "scenarios": {
@@ -474,7 +475,7 @@ class LabEnv(gym.Env, EzPickle):
     def _shot(self, camera: str) -> Shot:
         view = self._view(camera)
         rgb = view.rgb.copy()
-        rgb[view.body < 0] = SKY
+        np.copyto(rgb, _SKY, where=(view.body < 0)[..., None])
         semantic = instance = None
         if self._modes.wants("semantic"):
             semantic = ids_of(view.body, self._table(lambda name: class_of(self._setup, name))).astype(np.uint8)
