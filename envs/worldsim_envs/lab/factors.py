@@ -33,6 +33,8 @@ class Factor:
     is_integer: bool = False
     values: tuple[str, ...] = ()
     """Words instead of numbers."""
+    default: str = "drawn: uniform"
+    """What it is without being set."""
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -51,9 +53,9 @@ class Factor:
     def as_dict(self) -> dict[str, Any]:
         """Return the factor as JSON values."""
         if self.values:
-            return {"values": list(self.values)}
+            return {"values": list(self.values), "default": self.default}
         ranges = {name: list(r) for name in ("train", "low", "high") if (r := getattr(self, name)) is not None}
-        return {"unit": self.unit, "integer": self.is_integer, **ranges}
+        return {"unit": self.unit, "integer": self.is_integer, **ranges, "default": self.default}
 
 
 GRAVITY = Factor(unit="m/s2", train=(7.0, 12.0), low=(1.6, 5.0), high=(15.0, 25.0))
@@ -62,11 +64,11 @@ COMMON: dict[str, Factor] = {
     "hue": Factor(train=(0, 7), is_integer=True),
     "side": Factor(values=("left", "right")),
     "light": Factor(unit="deg", train=(-60.0, 60.0)),
-    "change": Factor(values=("none", "gravity")),
+    "change": Factor(values=("none", "gravity"), default="drawn: 0.7 none"),
     "change_to": Factor(unit="m/s2", train=(1.6, 25.0)),
     "change_step": Factor(unit="steps", train=(10, 70), low=(1, 9), high=(71, 95), is_integer=True),
     "change_length": Factor(unit="steps", train=(5, 20), low=(1, 4), high=(21, 95), is_integer=True),
-    "wording": Factor(values=("train", "held_out")),
+    "wording": Factor(values=("train", "held_out"), default="train"),
 }
 """Factors of every scenario; ``change`` is ``gravity`` in 30% of episodes, ``wording`` is ``train`` unless set."""
 

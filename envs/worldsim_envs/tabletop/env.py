@@ -113,7 +113,7 @@ class TabletopEnv(gym.Env, EzPickle):
     | 2 | dz, up | -0.03 | 0.03 | m per step |
     | 3 | close, of the gap between the fingers (0 to 0.18 m); 0 keeps hold | -0.03 | 0.03 | m per step |
 
-    The wished place is kept within the workspace (x -0.20 to 0.40, y -0.27 to 0.27, z 0.012 to 0.42 m), within the
+    The wished place is kept within the workspace (x -0.20 to 0.40, y -0.29 to 0.29, z 0.012 to 0.42 m), within the
     limits of the joints, and within 0.03 m of the real one: an arm that is stopped does not store up its push.
 
     ## Observation Space
@@ -193,8 +193,8 @@ class TabletopEnv(gym.Env, EzPickle):
             "joints": {name: {"unit": "rad", "limits": list(limits)} for name, limits in JOINTS.items()},
             "workspace_m": [list(limits) for limits in WORKSPACE],
             "factors": {
-                "task": {"values": list(tasks)},
-                "split": {"values": list(SPLITS)},
+                "task": {"values": list(tasks), "default": "drawn: uniform"},
+                "split": {"values": list(SPLITS), "default": "train"},
                 **{name: factor.as_dict() for name, factor in COMMON.items()},
             },
             "tasks": {

@@ -29,12 +29,12 @@ COMMON: dict[str, Factor] = {
     "gravity": Factor(unit="m/s2", train=(7.0, 12.0), low=(1.6, 5.0), high=(15.0, 25.0)),
     "hand_x": Factor(unit="m", train=(-0.12, 0.16)),
     "hand_y": Factor(unit="m", train=(-0.12, 0.12)),
-    "change": Factor(values=_CHANGES),
+    "change": Factor(values=_CHANGES, default="drawn: 0.7 none"),
     "change_light": Factor(unit="times", train=(0.6, 1.1), low=(0.35, 0.5), high=(1.12, 1.25)),
     "change_gravity": Factor(unit="m/s2", train=(1.6, 25.0)),
     "change_step": Factor(unit="steps", train=(8, 60), low=(1, 7), high=(61, 99), is_integer=True),
     "change_length": Factor(unit="steps", train=(5, 20), low=(1, 4), high=(21, 99), is_integer=True),
-    "wording": Factor(values=("train", "held_out")),
+    "wording": Factor(values=("train", "held_out"), default="train"),
 }
 """Factors of every task; ``change`` is not ``none`` in 30% of episodes, ``wording`` is ``train`` unless set."""
 
