@@ -172,22 +172,14 @@ def test_sparse_reward_is_one_while_the_task_is_done():
     assert rewards[0] == 0.0 and rewards[-1] == 1.0
 
 
-def test_a_block_pushed_off_the_table_ends_the_episode(env):
-    info = _begin(env, task="push", side="left", bearing=45.0, friction=0.1, distance=0.38, yaw=0.0)
-    ended, events, cost = False, [], 0.0
-    for _ in range(100):
-        hand, block = info["state"]["hand"]["pos"], info["state"]["a"]["pos"]
-        if hand[2] > 0.1 and abs(hand[1] - block[1] - 0.1) + abs(hand[0] - block[0]) > 0.02:
-            way = np.array([block[0], block[1] + 0.1, 0.2]) - hand  # behind it
-        else:
-            way = np.array([0.0, -0.03, 0.05 - hand[2]]) if hand[2] < 0.08 else np.array([0, 0, 0.05 - hand[2]])
-        _, _, ended, _, info = env.step(np.clip([*(way / 0.03), 1], -1, 1).astype(np.float32))
-        events += [event["name"] for event in info["events"]]
-        cost += info["cost"]
-        if ended:
-            break
-    assert ended and "fall" in events and cost > 0
-    assert info["state"]["a"]["pos"][2] < -0.03
+def test_a_block_of_the_task_that_is_swept_off_the_table_ends_the_episode(env):
+    infos, _, ended = _run(env, 0, "sweep", task="push", **PLAIN)
+    assert ended and len(infos) < 100
+    assert infos[-1]["state"]["a"]["pos"][2] < -0.03
+    assert [event["name"] for event in infos[-1]["events"]][-1] == "fall"
+    assert infos[-1]["cost"] == 1.0 and not infos[-1]["is_success"]
+    _, _, ended = _run(env, 0, "sweep", task="reach", **PLAIN)
+    assert not ended, "a block that stands by may fall"
 
 
 @pytest.mark.parametrize("task", TASKS)

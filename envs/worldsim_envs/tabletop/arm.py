@@ -26,7 +26,7 @@ JOINTS: dict[str, tuple[float, float]] = {
     "roll": (-1.2, 1.2),
 }
 """Least and greatest angle of each hinge, rad."""
-WORKSPACE = ((-0.20, 0.40), (-0.27, 0.27), (0.012, 0.42))
+WORKSPACE = ((-0.20, 0.40), (-0.29, 0.29), (0.012, 0.42))
 """Where the point between the finger tips may be asked to go: x, y, z, m."""
 MAX_MOVE, MAX_GRIP = 0.03, 0.03  # m per control step: way of the hand, change of the gap
 MAX_GAP, OPEN_GAP = 0.18, 0.165  # m between the fingers: greatest, and at reset

@@ -1,8 +1,8 @@
 """Who moves the arm: functions from (obs, info) to an action, each made from a seed.
 
 They read ``info["task"]`` and ``info["state"]``. ``expert`` does each task from its true state; ``careless`` is an
-expert that sees everything a few centimetres beside, ``clumsy`` one with a shaking hand; ``random`` moves smoothly,
-``noop`` does nothing, and ``mixture``, where data comes from, is some of each.
+expert that sees everything a few centimetres beside, ``clumsy`` one with a shaking hand; ``sweep`` pushes block a off
+the table, ``random`` moves smoothly, ``noop`` does nothing, and ``mixture``, where data comes from, is some of each.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ __all__ = ["POLICIES"]
 
 _HIGH = 0.17  # m, the finger tips above every block on the table
 _LOW = 0.05  # m, the finger tips while they push
+_SIZE = 0.125  # m, of the largest block of training
 _PAUSE = 8  # steps of a task that is done, after which `mixture` plays on: still frames teach nothing
 
 Info = Mapping[str, Any]
@@ -42,29 +43,29 @@ def _reach(pace: float, miss: np.ndarray) -> Policy:
 
 
 def _push(pace: float, miss: np.ndarray) -> Policy:
-    """Come down behind the block as seen from its goal, fingers closed, and push along the line to it."""
+    return lambda obs, info: _pushed(info, info["task"]["goal"][:2] + miss[:2], pace)
 
-    def policy(obs: np.ndarray, info: Info) -> np.ndarray:
-        hand, block, goal = _where(info, "hand"), _where(info, "a")[:2], info["task"]["goal"][:2] + miss[:2]
-        line = goal - block
-        left = float(np.linalg.norm(line))
-        if left < 0.015:
-            return _action(np.zeros(3), 1.0)
-        line /= left
-        across = np.array([-line[1], line[0]])
-        behind, aside = float((block - hand[:2]) @ line), float((hand[:2] - block) @ across)
-        room = 0.55 * info["variation"]["size"] * float(np.abs(line).sum()) + 0.045
-        if hand[2] < 0.1 and behind > 0.03 and abs(aside) < 0.04:
-            way = line * min(left, pace * MAX_MOVE) - across * aside * 0.15
-            return _action(np.array([*way, 0.0]), 1.0, pace)
-        spot = block - line * room
-        if np.linalg.norm(spot - hand[:2]) < 0.015:
-            return _action(np.array([*(spot - hand[:2]), _LOW - hand[2]]), 1.0, pace)
-        if hand[2] < _HIGH - 0.03:
-            return _action(np.array([0.0, 0.0, _HIGH - hand[2]]), 1.0, pace)
-        return _action(np.array([*spot, _HIGH]) - hand, 1.0, pace)
 
-    return policy
+def _pushed(info: Info, goal: np.ndarray, pace: float) -> np.ndarray:
+    """Return the action that comes down behind block a as seen from a goal, fingers closed, and pushes towards it."""
+    hand, block = _where(info, "hand"), _where(info, "a")[:2]
+    line = goal - block
+    left = float(np.linalg.norm(line))
+    if left < 0.015:
+        return _action(np.zeros(3), 1.0)
+    line /= left
+    across = np.array([-line[1], line[0]])
+    behind, aside = float((block - hand[:2]) @ line), float((hand[:2] - block) @ across)
+    room = 0.55 * _SIZE * float(np.abs(line).sum()) + 0.045
+    if hand[2] < 0.1 and behind > 0.03 and abs(aside) < 0.04:
+        way = line * min(left, pace * MAX_MOVE) - across * aside * 0.15
+        return _action(np.array([*way, 0.0]), 1.0, pace)
+    spot = block - line * room
+    if np.linalg.norm(spot - hand[:2]) < 0.015:
+        return _action(np.array([*(spot - hand[:2]), _LOW - hand[2]]), 1.0, pace)
+    if hand[2] < _HIGH - 0.03:
+        return _action(np.array([0.0, 0.0, _HIGH - hand[2]]), 1.0, pace)
+    return _action(np.array([*spot, _HIGH]) - hand, 1.0, pace)
 
 
 def _stack(pace: float, miss: np.ndarray) -> Policy:
@@ -147,6 +148,13 @@ def _clumsy(seed: int) -> Policy:
     return policy
 
 
+def _sweep(seed: int) -> Policy:
+    """Push block a over the front or the rear edge of the table."""
+    rng = np.random.default_rng((seed, 46))
+    pace, edge = rng.uniform(0.8, 1.0), rng.choice([-0.6, 0.6])
+    return lambda obs, info: _pushed(info, np.array([_where(info, "a")[0], edge]), pace)
+
+
 def _random(seed: int) -> Policy:
     rng = np.random.default_rng((seed, 44))
     keep, size = 0.85, rng.uniform(0.3, 0.8)
@@ -165,9 +173,10 @@ def _noop(seed: int) -> Policy:
 
 
 def _mixture(seed: int) -> Policy:
-    """Return one of the others, 45% expert, 15% careless, 20% clumsy, 20% random; once it is done, it plays on."""
+    """Return one of the others, 45% of the time the expert; once the task is done, it plays on."""
     chance = np.random.default_rng((seed, 45)).random()
-    make = _expert if chance < 0.45 else _careless if chance < 0.6 else _clumsy if chance < 0.8 else _random
+    shares = ((0.45, _expert), (0.58, _careless), (0.75, _clumsy), (0.9, _random), (1.0, _sweep))
+    make = next(make for limit, make in shares if chance < limit)
     work, play, num_done = make(seed), _random(seed), 0
 
     def policy(obs: np.ndarray, info: Info) -> np.ndarray:
@@ -184,6 +193,7 @@ POLICIES: dict[str, Callable[[int], Policy]] = {
     "clumsy": _clumsy,
     "careless": _careless,
     "expert": _expert,
+    "sweep": _sweep,
     "mixture": _mixture,
 }
 """Makers of policies by name."""
