@@ -368,10 +368,8 @@ def test_prompts_in_both_languages_set_what_they_name(env):
         ("木星上的钟摆", "pendulum", 24.79),
         ("a double pendulum", "double_pendulum", None),
     ):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            _, info = env.reset(seed=0, options={"prompt": text})
-        assert info["variation"]["scenario"] == scenario
+        _, info = env.reset(seed=0, options={"prompt": text})
+        assert info["variation"]["scenario"] == scenario and info["prompt_unknown"] == []
         assert gravity is None or info["variation"]["gravity"] == gravity
 
 
@@ -383,6 +381,16 @@ def test_words_that_fit_no_scenario_are_reported(env):
     assert info["prompt_unknown"] == [] and "friction" in info["variation"]
     with pytest.raises(PromptError):
         env.reset(options={"prompt": "zebra"})
+
+
+def test_a_prompt_sets_colour_side_and_size_and_the_task_is_said_in_words(env):
+    _, info = env.reset(seed=0, options={"prompt": "push a heavy blue block from the right"})
+    v = info["variation"]
+    assert (v["scenario"], v["hue"], v["side"]) == ("push", 5, "right") and v["mass"] > 1.5
+    assert info["prompt_unknown"] == [] and "blue block" in info["instruction"]["en"]
+    _, info = env.reset(seed=0, options={"prompt": "一个小的红色球自由落体"})
+    assert info["variation"]["hue"] == 0 and "红色" in info["caption"]["zh"]
+    assert "instruction" not in info
 
 
 def test_the_caption_changes_when_gravity_does(env):

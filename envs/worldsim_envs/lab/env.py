@@ -256,7 +256,7 @@ class LabEnv(gym.Env, EzPickle):
         for factor, word in wished.items():
             if factor in scenario.all_factors:
                 values[factor] = _meant(scenario.all_factors[factor], word)
-            else:
+            elif word != name:
                 unknown.append(phrases[factor])
         variation.pop("scenario", None)
         values |= checked(scenario.all_factors, variation, name)
