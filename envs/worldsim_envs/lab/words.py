@@ -212,8 +212,8 @@ _MORE: dict[tuple[str, Any], tuple[str, ...]] = {
     **{("hue", k): names for k, names in enumerate(COLORS.values())},
     ("side", "left"): ("from the left", "on the left", "left side", "left", "从左边", "左边", "左侧", "左"),
     ("side", "right"): ("from the right", "on the right", "right side", "right", "从右边", "右边", "右侧", "右"),
-    ("size", "low"): ("small", "little", "tiny", "小个", "很小", "小型"),
-    ("size", "high"): ("big", "large", "huge", "大个", "很大", "大型", "大球", "大方块"),
+    ("size", "low"): ("small", "little", "tiny", "小", "小个", "很小", "小型"),
+    ("size", "high"): ("big", "large", "huge", "大", "大个", "很大", "大型", "大球", "大方块"),
     ("count", "low"): ("few", "a few", "少数", "几个"),
     ("count", "high"): ("many", "a lot of", "许多", "很多"),
 }  # fmt: skip
