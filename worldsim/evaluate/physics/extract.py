@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from worldsim.errors import EnvError
 from worldsim.evaluate.physics.clip import NEUTRAL, Body, Clip
@@ -26,6 +27,7 @@ from worldsim.evaluate.physics.geometry import (
     project,
     to_world,
 )
+from worldsim.evaluate.physics.outline import Outline, box_outline, turned
 from worldsim.evaluate.physics.track import Filters, assign
 
 __all__ = ["HIDDEN", "MISSING", "OUTSIDE", "SEEN", "SLIGHT", "Tracks", "extract", "reference_pixels"]
@@ -39,8 +41,12 @@ _NOISY = 3.0  # levels of noise from which frames are smoothed first
 SLIGHT = 0.2
 """Share of an object's area below which what is seen of it tells no position."""
 _DARK = 112.0  # brightest level of screens, hands and rods, which hide things
+_DIM = 160.0  # the same of borders, which are brighter than that nowhere and darker than the floor
 _HIDING = 0.4  # of an object's outline that is covered where it is hidden
 _GREY = 180.0  # level of the surroundings where a blob has no grey neighbours
+_WHOLE = 0.97  # of an outline in view, from which an object counts as seen whole
+_FITS = 0.95  # overlap with a box's outline, from which its turn is not searched
+_TURNS = (0.16, 0.08, 0.04)  # rad, steps of the search
 _RIGHT, _UP = np.array([1.0, -0.5, -0.5]), np.array([0.0, 3**0.5 / 2, -(3**0.5) / 2])
 _ALIKE = np.zeros((3, 3, 3), bool)
 _ALIKE[1] = True  # neighbours in a frame, never between frames
@@ -60,7 +66,7 @@ class Tracks:
     area: np.ndarray
     """(F, N) pixels that are seen of it, 0 if none."""
     size: np.ndarray
-    """(F, N) area over that of the whole ball there, of a box over that in the context; NaN unless seen whole."""
+    """(F, N) area over what should be seen of it there; NaN unless half of it is in view."""
     angle: np.ndarray
     """(F, N) rad, direction of the long axis in the image in (-pi/2, pi/2]; NaN if round or not seen whole."""
     color: np.ndarray
@@ -134,7 +140,7 @@ class _Extraction:
         self.u, self.v = (grid.ravel() for grid in pixel_middles(self.height, self.width))
         names = hues(clip)
         self.hue_of = np.array([names.index(body.color) for body in self.bodies])
-        self.coverage, self.hue, self.dark = _read_pixels(frames, clip, names)
+        self.coverage, self.hue, self.dark, self.dim = _read_pixels(frames, clip, names)
         self.blobs = _find_blobs(self.coverage, self.hue, len(names), self.u, self.v)
         self.grid = _disc_points()
 
@@ -148,8 +154,9 @@ class _Extraction:
 
         known = np.stack([reference_pixels(self.clip, body)[0] for body in self.bodies])  # (N, 2)
         by_color, by_place = Filters(known), Filters(known)
-        self.shapes: list[np.ndarray | None] = [None] * num  # offsets of a box's pixels when last seen whole
-        self.areas = np.array([self._begin_area(k) for k in range(num)])
+        self.turns = [self._known_turn(k, 0) for k in range(num)]  # (3, 3) each
+        self.turning = np.zeros(num)  # rad in the last frame
+        self.areas = np.array([self._begin_area(k, known[k]) for k in range(num)])  # px of each as a whole
         last_status = np.full(num, SEEN)
         for t in range(frames):
             if t:
@@ -162,26 +169,25 @@ class _Extraction:
             for k in range(num):
                 parts = owned[k]
                 area[t, k] = blobs.area[parts].sum() if parts else 0.0
-                full = self._full_area(k, t, expected[k])
-                if area[t, k] < SLIGHT * full:
-                    status[t, k] = self._why_unseen(t, k, expected[k], full, last_status[k], area[t, k] > 0)
+                if self.bodies[k].shape == "ball":
+                    self.areas[k] = np.pi * self._ball_radius_px(k, t, expected[k]) ** 2
+                if area[t, k] < SLIGHT * self.areas[k]:
+                    status[t, k] = self._why_unseen(t, k, expected[k], last_status[k], area[t, k] > 0)
                     continue
-                px[t, k], shown = self._centre(t, k, blobs, parts, full)
+                px[t, k], shown = self._centre(t, k, blobs, parts)
                 status[t, k] = SEEN
                 labels[t, np.concatenate([blobs.pixels[m] for m in parts])] = k + 1
-                if shown > 0.97:
-                    share[t, k] = area[t, k] / full
+                if shown > 0.5:
+                    share[t, k] = area[t, k] / (self.areas[k] * shown)
+                if shown > _WHOLE:
                     angle[t, k] = _long_axis(blobs, parts)
                 by_color.update(k, px[t, k])
             last_status = status[t]
             color[t] = self._followed(blobs, carried, by_place)
-        boxes, context = self._is_box(), self.clip.num_context
-        usual = np.maximum(np.median(area[:context], axis=0), 1.0)  # (N,) px of a box in the context
-        share[:, boxes] = np.where(np.isfinite(share), area / usual, np.nan)[:, boxes]
-        world = np.stack([self._world(k, px[:, k], area[:, k]) for k in range(num)], axis=1)
+        world = np.stack([self._world(k, px[:, k]) for k in range(num)], axis=1)
         return Tracks(
             names=tuple(body.name for body in self.bodies),
-            px=px - self._offsets(px)[None] * self._is_box()[:, None],
+            px=px,
             world=world,
             status=status,
             area=area,
@@ -195,9 +201,6 @@ class _Extraction:
 
     # ---- what is expected
 
-    def _is_box(self) -> np.ndarray:
-        return np.array([body.shape != "ball" for body in self.bodies])
-
     def _ball_radius_px(self, k: int, t: int, px: np.ndarray) -> float:
         clip, body = self.clip, self.bodies[k]
         place = to_world(px, clip.K, clip.c2w[t], self._plane_point(k), np.array(clip.normal))
@@ -209,17 +212,21 @@ class _Extraction:
     def _plane_point(self, k: int) -> np.ndarray:
         return self.clip.state[self.bodies[k].name][self.clip.num_context - 1, :3]
 
-    def _begin_area(self, k: int) -> float:
-        """Return a box's area where it is seen first: the largest blob of its colour in the first frame."""
-        blobs = self.blobs[0]
-        own = blobs.area[blobs.hue == self.hue_of[k]]
-        return float(own.max()) if len(own) else 1.0
+    def _known_turn(self, k: int, t: int) -> np.ndarray:
+        """Return how a body is turned in a frame of the context, (3, 3)."""
+        return Rotation.from_quat(self.clip.state[self.bodies[k].name][t, 3:7]).as_matrix()
 
-    def _full_area(self, k: int, t: int, px: np.ndarray) -> float:
-        """Return how many pixels an object covers when nothing hides it."""
+    def _begin_area(self, k: int, px: np.ndarray) -> float:
+        """Return how many pixels an object covers as a whole in the first frame."""
         if self.bodies[k].shape == "ball":
-            return np.pi * self._ball_radius_px(k, t, px) ** 2
-        return self.areas[k]
+            return np.pi * self._ball_radius_px(k, 0, px) ** 2
+        outline = self._outline(k, 0, px, self.turns[k])
+        return outline.area if outline else 1.0
+
+    def _outline(self, k: int, t: int, px: np.ndarray, turn: np.ndarray) -> Outline | None:
+        clip = self.clip
+        centre = to_world(px, clip.K, clip.c2w[t], self._plane_point(k), np.array(clip.normal))
+        return box_outline(centre, turn, self.bodies[k].half, clip.K, clip.c2w[t])
 
     # ---- whose blob
 
@@ -274,90 +281,123 @@ class _Extraction:
 
     # ---- where exactly
 
-    def _points(self, k: int, t: int, px: np.ndarray) -> np.ndarray:
-        """Return an object's outline as points around its middle, (P, 2)."""
-        shape = self.shapes[k]
-        if self.bodies[k].shape == "ball" or shape is None:
-            radius = np.sqrt(self._full_area(k, t, px) / np.pi)
-            return self.grid * radius
-        return shape
+    def _in_view(self, t: int, k: int, points: np.ndarray, middle: float) -> np.ndarray:
+        """Return which points of the image could show object k: inside, and nothing in front of it; (P,) bool.
 
-    def _in_view(self, t: int, k: int, points: np.ndarray) -> np.ndarray:
-        """Return which points of the image could show object k: inside, nothing dark, no other object; (P,) bool."""
+        In front are dark things, other objects, and what is as dim as a border and lower in the image than the middle
+        of the object, in row ``middle``: what is lower on a floor is nearer.
+        """
         column, row = np.floor(points[:, 0]).astype(int), np.floor(points[:, 1]).astype(int)
         inside = (column >= 0) & (column < self.width) & (row >= 0) & (row < self.height)
         index = np.where(inside, row * self.width + column, 0)
         covered = self.dark[t].ravel()[index] | self._others(t, k).ravel()[index]
+        covered |= self.dim[t].ravel()[index] & (points[:, 1] > middle)
         return inside & ~covered
 
     def _others(self, t: int, k: int) -> np.ndarray:
         hue = self.hue[t]
         return (hue >= 0) & (hue != self.hue_of[k]) & (self.coverage[t] > 0.5)
 
-    def _centre(self, t: int, k: int, blobs: _Blobs, parts: list[int], full: float) -> tuple[np.ndarray, float]:
-        """Return an object's middle and which share of it is in view.
-
-        If something hides a part, the middle is where the rest would have the centroid that is seen: a fixed point.
-        """
+    def _centre(self, t: int, k: int, blobs: _Blobs, parts: list[int]) -> tuple[np.ndarray, float]:
+        """Return where an object's middle is seen and which share of it is in view."""
         weight = blobs.area[parts]
         seen = weight @ blobs.px[parts] / weight.sum()
-        points = self._points(k, t, seen)
-        open_now = self._in_view(t, k, seen + points)
-        if open_now.mean() > 0.97 or weight.sum() > 0.97 * full:
-            if self.bodies[k].shape != "ball" and open_now.mean() > 0.97:
-                self._remember(k, blobs, parts, seen)
-            return seen, 1.0
-        centre = seen.copy()
+        if self.bodies[k].shape == "ball":
+            return self._settled(t, k, seen, self.grid * np.sqrt(self.areas[k] / np.pi))
+        own = np.zeros(self.u.size)
+        pixels = np.concatenate([blobs.pixels[m] for m in parts])
+        own[pixels] = self.coverage[t].ravel()[pixels]
+        return self._fitted_box(t, k, seen, own)
+
+    def _settled(self, t: int, k: int, seen: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the middle from which an outline's points in view have the centroid that is seen, and their share.
+
+        A fixed point; with all points in view it is the centroid less that of the points.
+        """
+        centre = seen - points.mean(axis=0)
+        share = float(self._in_view(t, k, centre + points, centre[1]).mean())
+        if share > _WHOLE:
+            return centre, 1.0
+        begun = centre.copy()
         for _ in range(15):
-            open_now = self._in_view(t, k, centre + points)
+            open_now = self._in_view(t, k, centre + points, centre[1])
             if not open_now.any():
-                return seen, float(weight.sum() / full)
+                return begun, share
+            share = float(open_now.mean())
             shift = seen - (centre + points[open_now].mean(axis=0))
             centre += shift
             if np.abs(shift).max() < 0.01:
                 break
-        if np.linalg.norm(centre - seen) > np.sqrt(full / np.pi):
-            return seen, float(open_now.mean())
-        return centre, float(open_now.mean())
+        lost = np.linalg.norm(centre - begun) > np.sqrt(self.areas[k] / np.pi)
+        return (begun if lost else centre), share
 
-    def _remember(self, k: int, blobs: _Blobs, parts: list[int], centre: np.ndarray) -> None:
-        pixels = np.concatenate([blobs.pixels[m] for m in parts])
-        self.shapes[k] = np.stack([self.u[pixels], self.v[pixels]], axis=1) - centre
-        self.areas[k] = blobs.area[parts].sum()
+    def _fitted_box(self, t: int, k: int, seen: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the same for a box, turned so that its outline covers most of what is seen and little else.
 
-    def _why_unseen(self, t: int, k: int, px: np.ndarray, full: float, before: int, some: bool) -> int:
-        radius = np.sqrt(full / np.pi)
+        Args:
+            t, k: Frame and object.
+            seen: (2,) centroid of its pixels.
+            own: (H W,) which share of each pixel is the box.
+        """
+        normal = np.array(self.clip.normal)
+        best: tuple[float, np.ndarray, float, float] = (-1.0, seen, 1.0, self.areas[k])
+        found = 0.0
+
+        def attempt(angle: float) -> bool:
+            nonlocal best, found
+            outline = self._outline(k, t, seen, turned(turn, normal, angle))
+            if outline is None:
+                return False
+            centre, share = self._settled(t, k, seen, outline.points)
+            inside = outline.holds(self.u - centre[0], self.v - centre[1])
+            both = own[inside].sum()
+            could = self._in_view(t, k, np.stack([self.u[inside], self.v[inside]], axis=1), centre[1]).sum()
+            overlap = both / max(own.sum() + could - both, 1.0)
+            if overlap <= best[0]:
+                return False
+            best, found = (overlap, centre, share, outline.area), angle
+            return True
+
+        if t < self.clip.num_context:
+            turn = self._known_turn(k, t)
+            attempt(0.0)
+        else:
+            turn = self.turns[k]
+            attempt(self.turning[k])
+            attempt(0.0)
+            for step in _TURNS if best[0] < _FITS and best[2] > 0.4 else ():
+                for sign in (1, -1):
+                    while abs(found) < 0.6 and attempt(found + sign * step):
+                        pass
+        if best[0] > 0:
+            self.turning[k] = found if t >= self.clip.num_context else 0.0
+            self.turns[k], self.areas[k] = turned(turn, normal, found), best[3]
+        return best[1], best[2]
+
+    def _why_unseen(self, t: int, k: int, px: np.ndarray, before: int, some: bool) -> int:
+        radius = np.sqrt(self.areas[k] / np.pi)
         if not (0 <= px[0] < self.width and 0 <= px[1] < self.height):
             return OUTSIDE
         points = px + self.grid * radius
         inside = (points >= 0).all(1) & (points[:, 0] < self.width) & (points[:, 1] < self.height)
-        hiding = 1.0 - self._in_view(t, k, points)[inside].mean()
+        hiding = 1.0 - self._in_view(t, k, points, px[1])[inside].mean()
         return HIDDEN if hiding >= _HIDING * (0.5 if some or before == HIDDEN else 1.0) else MISSING
 
     # ---- in metres
 
-    def _offsets(self, px: np.ndarray) -> np.ndarray:
-        """Return by how much the middle of a box's outline lies beside its centre, the context's mean, (N, 2)."""
-        context = self.clip.num_context
-        true = np.stack([reference_pixels(self.clip, body)[:context] for body in self.bodies], axis=1)
-        beside = px[:context] - true  # (C, N, 2)
-        known = np.isfinite(beside)
-        return np.where(known, beside, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-
-    def _world(self, k: int, px: np.ndarray, area: np.ndarray) -> np.ndarray:
+    def _world(self, k: int, px: np.ndarray) -> np.ndarray:
         clip, body = self.clip, self.bodies[k]
         plane = (self._plane_point(k), np.array(clip.normal))
         if body.shape == "ball":
             return ball_to_world(px, body.radius, clip.K, clip.c2w, *plane)
-        offset = self._offsets(px[:, None].repeat(len(self.bodies), axis=1))[k]
-        return to_world(px - offset, clip.K, clip.c2w, *plane)
+        return to_world(px, clip.K, clip.c2w, *plane)
 
 
 # ---- pixels
 
 
-def _read_pixels(frames: np.ndarray, clip: Clip, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return which share of every pixel is coloured, of which hue (-1 none), and whether it is dark, (F, H, W) each."""
+def _read_pixels(frames: np.ndarray, clip: Clip, names: tuple[str, ...]) -> tuple[np.ndarray, ...]:
+    """Return which share of every pixel is coloured, of which hue (-1 none), if it is dark, if dim; (F, H, W) each."""
     rgb = frames.astype(np.float32)
     noise = _noise_of(rgb)
     if noise > _NOISY:
@@ -376,7 +416,7 @@ def _read_pixels(frames: np.ndarray, clip: Clip, names: tuple[str, ...]) -> tupl
     shares = ndimage.uniform_filter((~is_colored).astype(np.float32), (0, 5, 5))
     around = np.where(shares > 0.05, grey / np.maximum(shares, 0.05), _GREY)
     coverage = np.clip(1 - (low - whiteness * chroma) / np.maximum(around, 30), 0, 1)
-    return np.where(is_colored, coverage, 0.0), hue, (high < _DARK) & ~is_colored
+    return np.where(is_colored, coverage, 0.0), hue, (high < _DARK) & ~is_colored, (high < _DIM) & ~is_colored
 
 
 def _noise_of(rgb: np.ndarray) -> float:

@@ -11,14 +11,16 @@ True places are those that a perfect eye would read: the state through the camer
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 from scipy.stats import kendalltau
 
 from worldsim.evaluate.physics import laws
-from worldsim.evaluate.physics.clip import Clip
+from worldsim.evaluate.physics.clip import Body, Clip
 from worldsim.evaluate.physics.events import events_of, fall_times, task_reached
 from worldsim.evaluate.physics.extract import HIDDEN, MISSING, OUTSIDE, SEEN, SLIGHT, Tracks, hues, reference_pixels
 from worldsim.evaluate.physics.geometry import ball_to_world, depth_of, outline_radius, to_world
 from worldsim.evaluate.physics.law_metrics import score_laws
+from worldsim.evaluate.physics.outline import box_outline
 from worldsim.evaluate.physics.sheet import FAR, FAST, HORIZONS_S, LATE, METRICS, Drawn, Metric, Score, Sheet, at_floor
 
 __all__ = ["METRICS", "Drawn", "Metric", "Score", "at_floor", "score_clip", "truth_tracks"]
@@ -51,16 +53,13 @@ def truth_tracks(clip: Clip) -> Tracks:
             full = np.pi * outline_radius(depth_of(pos, clip.c2w), body.radius, clip.K) ** 2
         else:
             world[:, k] = to_world(px[:, k], clip.K, clip.c2w, point, normal)
-            full = np.zeros(len(clip))
+            full = _box_areas(clip, body)
         inside = ((px[:, k] >= 0) & (px[:, k] < [clip.width, clip.height])).all(axis=1)
         status[~inside, k] = OUTSIDE
         if clip.masks is not None:
             area[:, k] = clip.mask(body.name).sum(axis=(1, 2))
-            if body.shape != "ball":
-                full = np.full(len(clip), np.median(area[: clip.num_context, k]))
             status[inside & (area[:, k] < SLIGHT * full), k] = HIDDEN
-            whole = area[:, k] > (0.6 if body.shape != "ball" else 0.9) * full
-            size[whole, k] = 1.0 if body.shape == "ball" else area[whole, k] / full[whole]
+            size[area[:, k] > 0.65 * full, k] = 1.0
         else:
             area[:, k] = full
         status[~np.isfinite(px[:, k, 0]), k] = MISSING
@@ -81,6 +80,14 @@ def truth_tracks(clip: Clip) -> Tracks:
         ghosts=np.zeros(len(clip), int),
         labels=np.zeros(clip.frames.shape[:3], np.uint8),
     )
+
+
+def _box_areas(clip: Clip, body: Body) -> np.ndarray:
+    """Return how many pixels a box covers when nothing hides it, (F,)."""
+    rows = clip.state[body.name]
+    turns = Rotation.from_quat(rows[:, 3:7]).as_matrix()
+    outlines = [box_outline(rows[t, :3], turns[t], body.half, clip.K, clip.c2w[t]) for t in range(len(clip))]
+    return np.array([outline.area if outline else np.nan for outline in outlines])
 
 
 # ---- one clip
