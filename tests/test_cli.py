@@ -15,6 +15,7 @@ from tiny_models import SIZE, make_spec, write_checkpoint
 
 from worldsim import cli, evaluate
 from worldsim._console import figure, write_json
+from worldsim._register import DREAMS, TRUTHS
 from worldsim.cli import run
 from worldsim.errors import EnvError
 from worldsim.model import bundled
@@ -243,6 +244,14 @@ def test_envs_lists_each_truth_beside_its_dream(capsys):
     assert rows["worldsim/City-v0"]["observation"] == str(truth.observation_space)
     assert rows["worldsim/CityDream-v0"]["of"] == "worldsim/City-v0"
     truth.close()
+    assert set(TRUTHS) | set(DREAMS) | {"worldsim/Dream-v0"} == set(rows)
+    bench = rows["worldsim/Lab-v0"]
+    assert bench["cameras"] == ["front", "side", "top"]
+    assert bench["variation"]["gravity"]["train"] == [7.0, 12.0]
+    assert "restitution" in bench["of_scenarios"]["free_fall"]
+    assert run(["envs"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert all(f"{env_id} is seen from" in out for env_id in TRUTHS)
 
 
 def test_models_lists_what_is_bundled(capsys):

@@ -39,9 +39,10 @@ def speed(
     threads: Threads = None,
     json_target: Json = None,
 ) -> None:
-    """Time imagination, one stream and batches, beside the truth in the same run."""
+    """Time imagination, one stream and batches, beside the truth; and every true world beside its camera."""
     import torch
 
+    from worldsim._register import TRUTHS
     from worldsim.evaluate.bench import bench_speed
     from worldsim.evaluate.bench import full as full_budget
     from worldsim.evaluate.bench import quick as quick_budget
@@ -57,13 +58,14 @@ def speed(
             load(model).to(pick_device(device)),
             budget=quick_budget() if quick else full_budget(),
             env_id=env,
+            worlds=list(TRUTHS),
             seed=seed,
             progress=progress,
         )
     out = console(json_target)
-    columns = ["what", "n", "sampler_steps", "frames_per_second", "ratio"]
+    columns = ["what", "n", "sampler_steps", "frames_per_second", "ratio", "vs"]
     title = f"{result['model']} beside {result['env']}, {result['frame']}, {result['threads']} thread(s)"
-    names = ["what", "streams", "sampler steps", "frames per second", "over the truth"]
+    names = ["what", "streams", "sampler steps", "frames per second", "ratio", "over"]
     show_table(out, names, [[row[column] for column in columns] for row in result["rows"]], title=title)
     scaling = ", ".join(f"{ratio:.1f} at {steps}" for steps, ratio in result["scaling"].items())
     out.print(f"most streams over one, by sampler steps: {scaling}")

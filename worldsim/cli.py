@@ -85,7 +85,7 @@ def demo(
 
 @app.command(epilog="Example: worldsim envs")
 def envs(seed: NoSeed = 0, json_target: Json = None) -> None:
-    """List the worlds: each truth, and the dream of it with the same spaces."""
+    """List the worlds: each truth with its cameras and what can be varied, and the dream of it with the same spaces."""
     import gymnasium as gym
 
     from worldsim._register import DREAMS, TRUTHS
@@ -94,7 +94,10 @@ def envs(seed: NoSeed = 0, json_target: Json = None) -> None:
     rows = []
     for env_id in TRUTHS:
         env = gym.make(env_id, disable_env_checker=True)
-        rows.append({"id": env_id, "kind": "truth", "of": None, **_spaces(env.observation_space, env.action_space)})
+        card = getattr(env.unwrapped, "scene_card")  # noqa: B009 - the truth protocol's, not Gymnasium's
+        row = {"id": env_id, "kind": "truth", "of": None, **_spaces(env.observation_space, env.action_space)}
+        own = {name: part["factors"] for name, part in card.get("scenarios", {}).items()}
+        rows.append({**row, "cameras": list(card["cameras"]), "variation": card["factors"], "of_scenarios": own})
         env.close()
     for env_id, (model, truth) in DREAMS.items():
         try:
@@ -105,9 +108,13 @@ def envs(seed: NoSeed = 0, json_target: Json = None) -> None:
     rows.append(
         {"id": "worldsim/Dream-v0", "kind": "dream", "of": "any checkpoint", "observation": None, "action": None}
     )
-    show_table(
-        console(json_target), ["id", "kind", "of", "observation", "action"], [list(row.values()) for row in rows]
-    )
+    out, columns = console(json_target), ["id", "kind", "of", "observation", "action"]
+    show_table(out, columns, [[row[column] for column in columns] for row in rows])
+    for row in rows[: len(TRUTHS)]:
+        factors = dict.fromkeys([*row["variation"], *(name for own in row["of_scenarios"].values() for name in own)])
+        out.print(
+            f"{row['id']} is seen from {', '.join(row['cameras'])}; it varies in {', '.join(factors)}", markup=False
+        )
     write_json(json_target, rows)
 
 
