@@ -50,7 +50,10 @@ class SquareEnv(gym.Env):
         state = {"ego": body, **({"late": body} if late else {})}
         caption = {"en": "late" if late else "early", "zh": "晚" if late else "早"}
         events = [{"name": "late", "en": "it is late", "zh": "晚了"}, "bell"] if self._t == 5 else []
-        return {"state": state, "caption": caption, "variation": self._variation, "events": events}
+        order = {"en": "hurry", "zh": "快"} if late else {"en": "wait", "zh": "等"}
+        return {
+            "state": state, "caption": caption, "variation": self._variation, "events": events, "instruction": order,
+        }  # fmt: skip
 
 
 class SwitchEnv(gym.Env):

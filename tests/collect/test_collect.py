@@ -42,7 +42,9 @@ def test_everything_that_the_env_says_is_recorded(tmp_path):
     assert rollout.variation == {"weather": "rain", "fog": 0.5}
     assert rollout.action_spec == square_world.SquareEnv.action_spec and rollout.control_dt == 0.1
     assert [(caption.t, caption.zh) for caption in rollout.caption] == [(0, "早"), (5, "晚")]
-    late, bell = rollout.events
+    wait, late, bell, hurry = rollout.events
+    assert wait == Event(0, {"name": "instruction", "en": "wait", "zh": "等"})
+    assert (hurry.t, hurry.facts["zh"]) == (5, "快")  # once, when it changes
     assert late == Event(5, {"name": "late", "en": "it is late", "zh": "晚了"}) and bell == Event(5, {"name": "bell"})
     np.testing.assert_array_equal(rollout.state["ego"][1:, :2], rollout.action)
     assert rollout.state["ego"][:, 7].tolist() == list(range(len(rollout) + 1))

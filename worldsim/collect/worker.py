@@ -73,7 +73,7 @@ def play(
     policy = make_policy(int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
     obs, info = env.reset(seed=seed, options={"variation": dict(job.variation)} if job.variation else None)
     frames, actions, rewards, ends = [_copy(to_frame(obs))], [], [], []
-    states, captions, events = [info.get("state")], _captions([], 0, info), _events(0, info)
+    states, captions, events = [info.get("state")], _captions([], 0, info), _events([], 0, info)
     variation = info.get("variation", {})
     limit = min(job.max_steps or MAX_STEPS, MAX_STEPS)
     done = False
@@ -88,7 +88,7 @@ def play(
         frames.append(_copy(to_frame(obs)))
         states.append(info.get("state"))
         captions = _captions(captions, len(actions), info)
-        events += _events(len(actions), info)
+        events = _events(events, len(actions), info)
     return Rollout(
         obs=np.stack(frames),
         action=np.stack(actions),
@@ -194,12 +194,16 @@ def _captions(captions: list[Caption], t: int, info: Mapping[str, Any]) -> list[
     return [*captions, Caption(t, text["en"], text["zh"])]
 
 
-def _events(t: int, info: Mapping[str, Any]) -> list[Event]:
-    """Return the events of one step; an env may name them by a text alone."""
-    found = info.get("events")
-    if not isinstance(found, list | tuple):
-        return []
-    return [Event(t, dict(event) if isinstance(event, Mapping) else {"name": str(event)}) for event in found]
+def _events(events: list[Event], t: int, info: Mapping[str, Any]) -> list[Event]:
+    """Add what happened in one step; an env may name it by a text alone. A new instruction is an event as well."""
+    found, order = info.get("events"), info.get("instruction")
+    listed = found if isinstance(found, list | tuple) else ()
+    new = [dict(event) if isinstance(event, Mapping) else {"name": str(event)} for event in listed]
+    if isinstance(order, Mapping):
+        told = {"name": "instruction", **order}
+        if told != next((event.facts for event in reversed(events) if event.facts["name"] == "instruction"), None):
+            new.append(told)
+    return [*events, *(Event(t, facts) for facts in new)]
 
 
 def _stack_states(states: Sequence[Mapping[str, Mapping[str, Any]] | None]) -> dict[str, np.ndarray] | None:
