@@ -10,7 +10,7 @@ import numpy as np
 from worldsim.evaluate.physics.clip import Clip
 from worldsim.evaluate.physics.extract import Tracks
 
-__all__ = ["FAR", "FAST", "HORIZONS_S", "LATE", "METRICS", "Drawn", "Metric", "Score", "Sheet", "at_floor"]
+__all__ = ["FAR", "FAST", "HORIZONS_S", "LATE", "METRICS", "Drawn", "Metric", "Score", "Sheet"]
 
 HORIZONS_S = (0.25, 0.5, 1.0, 1.6)
 FAR = 5.0  # m, about the diagonal of the bench as it is seen
@@ -95,16 +95,6 @@ class Score:
     events: dict[str, tuple[bool, bool]]
     """Event to whether it happens in the truth and in the model."""
     fits: tuple[Drawn, ...] = ()
-
-
-def at_floor(value: float, floor: float, better: Better) -> bool:
-    """Return whether a value is within twice what the extractor does to the truth itself.
-
-    For shares, where 1 is best, the distances from 1 are compared.
-    """
-    if better == "high":
-        value, floor = 1 - value, 1 - floor
-    return bool(value <= 2 * floor + 1e-9)
 
 
 @dataclass(kw_only=True)

@@ -21,9 +21,9 @@ from worldsim.evaluate.physics.extract import HIDDEN, MISSING, OUTSIDE, SEEN, SL
 from worldsim.evaluate.physics.geometry import ball_to_world, depth_of, outline_radius, to_world
 from worldsim.evaluate.physics.law_metrics import score_laws
 from worldsim.evaluate.physics.outline import box_outline
-from worldsim.evaluate.physics.sheet import FAR, FAST, HORIZONS_S, LATE, METRICS, Drawn, Metric, Score, Sheet, at_floor
+from worldsim.evaluate.physics.sheet import FAR, FAST, HORIZONS_S, LATE, METRICS, Drawn, Metric, Score, Sheet
 
-__all__ = ["METRICS", "Drawn", "Metric", "Score", "at_floor", "score_clip", "truth_tracks"]
+__all__ = ["METRICS", "Drawn", "Metric", "Score", "score_clip", "truth_tracks"]
 
 _ENERGETIC = frozenset({
     "free_fall", "two_drops", "projectile", "rolling", "ramp", "collision_1d", "collision_2d", "pendulum",
