@@ -1,8 +1,9 @@
-"""The commands that measure: ``worldsim bench speed|storage``."""
+"""The commands that measure: ``worldsim bench physics|speed|storage``."""
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from worldsim._console import console, show_progress, show_table, write_json
-from worldsim._options import Device, Json, Seed, Threads
+from worldsim._options import Device, Json, NoSeed, Seed, Threads
 from worldsim.errors import EnvError
 
 __all__ = ["add_to"]
@@ -23,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
     bench = typer.Typer(name="bench", help="Measure, and say what with.", no_args_is_help=True)
     bench.callback()(lambda: None)  # keeps the name of a single command
     bench.command(epilog="Example: worldsim bench speed --model city-64 --quick --json speed.json")(speed)
+    bench.command(epilog="Example: worldsim bench physics --model lab-64 --suite lab --quick -o physics.html")(physics)
     bench.command(epilog="Example: worldsim bench storage --quick --json storage.json")(storage)
     app.add_typer(bench)
 
@@ -118,3 +120,89 @@ def storage(
     for item in result["skipped"]:
         out.print(f"skipped {item['system']} on {item['data']}: {item['reason']}", markup=False)
     write_json(json_target, result)
+
+
+def physics(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="M", help="Bundled name, checkpoint, run, module:function, env id, or folder of results."
+        ),
+    ] = None,
+    suite: Annotated[str, typer.Option("--suite", metavar="lab|city|tabletop", help="Which true world.")] = "lab",
+    quick: Annotated[bool, typer.Option("--quick", help="Some minutes, few clips; the default.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="For figures to publish.")] = False,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="DIR", help="Kept here, and gone on with; else physics-SUITE-MODEL-SIZE."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option("-o", "--report", metavar="FILE", help="HTML, with clips.")] = None,
+    scenarios: Annotated[str | None, typer.Option("--scenarios", metavar="A,B", help="Only these.")] = None,
+    noise_seeds: Annotated[int | None, typer.Option("--noise-seeds", min=1, help="Samples per clip.")] = None,
+    context: Annotated[int | None, typer.Option("--context", min=1, help="Frames that a model is shown.")] = None,
+    sampler_steps: Annotated[int | None, typer.Option("--sampler-steps", min=1, help="Denoiser calls.")] = None,
+    rescore: Annotated[bool, typer.Option("--rescore", help="Compute every figure again from kept frames.")] = False,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="DIR", help="Write the scenes for others to continue, and end.")
+    ] = None,
+    clips: Annotated[
+        Path | None, typer.Option("--clips", metavar="DIR", help="Score on clips from elsewhere (npz) instead.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that score clips.")] = 2,
+    seed: NoSeed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    json_target: Json = None,
+) -> None:
+    """Measure how far a model is from the laws of physics, in metres and seconds, beside baselines and the truth."""
+    import torch
+
+    from worldsim.evaluate.physics import bench, export_scenes, full_plan, quick_plan
+
+    if quick and full:
+        raise EnvError("bench physics takes --quick or --full, not both")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    plan = (full_plan if full else quick_plan)(suite)
+    changes = {
+        "seeds": noise_seeds,
+        "context": context,
+        "scenarios": tuple(scenarios.split(",")) if scenarios else None,
+    }
+    plan = replace(plan, **{name: value for name, value in changes.items() if value is not None})
+    out = console(json_target)
+    with show_progress() as progress:
+        if export is not None:
+            folder = run or Path(f"physics-{suite}-results-{plan.size}")
+            count = export_scenes(plan, folder, export, progress=progress)
+            out.print(f"{count} scenes: {export}; score the results with --model RESULTS --run {folder}", markup=False)
+            return
+        if model is None:
+            raise EnvError("bench physics needs --model (or --export DIR); worldsim models lists the bundled ones")
+        figures = bench(
+            model,
+            plan,
+            folder=run,
+            clips=clips,
+            sampler_steps=sampler_steps,
+            rescore=rescore,
+            workers=workers,
+            device=device,
+            report=report,
+            progress=progress,
+        )
+    from worldsim.evaluate.physics.report import ROW_NAMES, verdict
+
+    out.print(verdict(figures), markup=False)
+    lines = []
+    for name, label in ROW_NAMES.items():
+        if row := figures["rows"].get(name):
+            values = [row["metrics"].get(metric, {}).get("value") for metric in ("ade", "mse_moving", "iq_verified")]
+            outside = row["headline_out_of_range"] or {"value": None}
+            lines.append([label, row["headline"]["value"], outside["value"], *values])
+    names = ["row", "score in range", "out of range", "ADE m", "MSE moving", "Physics-IQ terms, own scenes"]
+    show_table(out, names, lines, title=f"{figures['suite']}, {figures['run']['clips']} clips")
+    for note in figures["notes"]:
+        out.print(note, markup=False)
+    out.print(f"run: {figures['folder']}" + (f", report: {report}" if report else ""), markup=False)
+    write_json(json_target, figures)

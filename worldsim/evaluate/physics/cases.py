@@ -7,7 +7,7 @@ scenarios the actions of the context are off by a tenth. What differs then is wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,15 +143,23 @@ def _again(env: gym.Env, plan: Plan, clip: Clip, changes: Mapping[str, Any]) -> 
 
 def _second_take(env: gym.Env, plan: Plan, clip: Clip) -> Clip:
     rng = np.random.default_rng((clip.seed, 1))
-    return perturbed(env, plan, clip, rng)
+    return perturbed(env, plan, clip, lambda: float(rng.choice([-1.0, 1.0])))
 
 
-def perturbed(env: gym.Env, plan: Plan, clip: Clip, rng: np.random.Generator) -> Clip:
-    """Record a clip's episode again from a slightly different start, by the rule of this module."""
+def perturbed(env: gym.Env, plan: Plan, clip: Clip, draw: Callable[[], float]) -> Clip:
+    """Record a clip's episode again from a slightly different start, by the rule of this module.
+
+    Args:
+        env: The true world.
+        plan: The lengths.
+        clip: What is recorded again.
+        draw: Called once per number of the start; by how many times its share it moves.
+    """
     if not clip.scenario:
         actions = clip.actions.astype(np.float32)
         past = slice(0, clip.num_context - 1)
-        actions[past] = np.clip(actions[past] + rng.normal(0, _SHAKEN, actions[past].shape), -1, 1)
+        kicks = np.array([draw() for _ in range(actions[past].size)]).reshape(actions[past].shape)
+        actions[past] = np.clip(actions[past] + _SHAKEN * kicks, -1, 1)
         try:
             return record_clip(env, None, clip.seed, num_context=plan.context, horizon=plan.horizon, actions=actions)
         except EnvError as error:
@@ -165,7 +173,7 @@ def perturbed(env: gym.Env, plan: Plan, clip: Clip, rng: np.random.Generator) ->
             continue
         low, high = factor["train"]
         least, most = factor.get("low", factor["train"])[0], factor.get("high", factor["train"])[1]
-        moved = clip.variation[name] + PERTURBED * (high - low) * rng.choice([-1.0, 1.0])
+        moved = clip.variation[name] + PERTURBED * (high - low) * draw()
         changes[name] = float(np.clip(moved, least, most))
     return _again(env, plan, clip, changes)
 

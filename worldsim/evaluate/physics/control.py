@@ -254,7 +254,8 @@ def score_probe(sweeps: Sequence[Sweep], answers: Mapping[str, np.ndarray]) -> d
         difference between branches over the true difference, 0 exact, 1 ignored; ``shuffled_ratio`` and
         ``zeroed_ratio``: the error with another dose's or no action over that with the right one; ``yaw_error_deg``
         and ``place_error_m``: of the decoded camera pose, with those of a camera that stays; ``state_gain`` and
-        ``state_sign``: of the first object's displacement; ``mirror_ratio``, ``loop_return``, ``causality_levels``;
+        ``state_sign``: of the first object's displacement; ``mirror_ratio``; ``loop_return`` (away and back, 1 as the
+        truth); ``causality_levels``;
         and ``dose``, ``decoded``, for plots. None where the truth does not define it.
     """
     probe = sweeps[0].probe
@@ -376,12 +377,17 @@ def _mirror_errors(sweep: Sweep, answers: Mapping[str, np.ndarray], frames: np.n
 
 
 def _loop_returns(sweep: Sweep, answers: Mapping[str, np.ndarray]) -> list[float]:
-    """Return 1 - MSE(end, true end) / MSE(true middle, true end): 1 is back as the truth is, 0 still turned away."""
+    """Return the worse of two shares: how far it looked away by the middle, and how far it came back by the end.
+
+    Each is 1 - MSE(seen, true) / MSE(true there, true at the other moment): 1 as the truth, 0 where it was before. A
+    frozen video is back without having been away, and has 0.
+    """
     if sweep.loop is None or (seen := answers.get(sweep.key("loop"))) is None:
         return []
-    true = sweep.loop.future.astype(np.float32)
-    away = float(((true[len(true) // 2 - 1] - true[-1]) ** 2).mean())
-    return [1 - float(((seen[-1] - true[-1]) ** 2).mean()) / away] if away else []
+    true, middle = sweep.loop.future.astype(np.float32), len(sweep.loop.future) // 2 - 1
+    apart = float(((true[middle] - true[-1]) ** 2).mean())
+    off = [float(((seen[t] - true[t]) ** 2).mean()) for t in (middle, -1)]
+    return [1 - max(off) / apart] if apart else []
 
 
 def _off_diagonal(table: np.ndarray) -> float:

@@ -34,8 +34,9 @@ LAW_SCENARIOS = ("free_fall", "two_drops", "projectile", "rolling", "collision_1
 """Scenarios whose motion follows from gravity, floor, friction and collisions of balls: those `known_law` predicts."""
 _FIT_FRAMES = 5
 """Context frames from which predictors take position and velocity."""
+_FITS = 0.012  # m, residual of a fit through frames of one flight
 _TICK = 1 / 240  # s
-_ROLL = 5 / 7  # of a sliding ball's speed is left when it rolls
+_WALL = 1.65  # m from the middle of the bench to the walls at its sides
 
 
 # ---- predictors: (T, H, W, 3) uint8 from the context
@@ -66,10 +67,11 @@ def known_law(clip: Clip, tracks: Tracks) -> np.ndarray | None:
     begun = [_world_motion(clip, tracks, k) for k in range(len(clip.objects))]
     if any(motion is None for motion in begun):
         return None
-    position = np.array([motion[0] for motion in begun if motion])  # (N, 3) m
+    place = np.array([motion[0] for motion in begun if motion])  # (N, 3) m
     velocity = np.array([motion[1] for motion in begun if motion])  # (N, 3) m/s
-    path = _simulated(clip, position, velocity)  # (T, N, 3)
-    now = project(position, clip.K, clip.c2w[clip.num_context - 1])  # (N, 2)
+    spin = np.array([motion[2] for motion in begun if motion])  # (N,) rad/s
+    path = _simulated(clip, place, velocity, spin)  # (T, N, 3)
+    now = project(place, clip.K, clip.c2w[clip.num_context - 1])  # (N, 2)
     then = np.stack([project(p, clip.K, clip.c2w[clip.num_context + t]) for t, p in enumerate(path)])
     return _moved(clip, tracks, then - now)
 
@@ -106,47 +108,65 @@ def _extrapolated(clip: Clip, tracks: Tracks, degree: int) -> np.ndarray:
     return moves
 
 
-def _world_motion(clip: Clip, tracks: Tracks, k: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return position and velocity of object ``k`` at the last context frame, by a fit that knows gravity."""
+def _world_motion(clip: Clip, tracks: Tracks, k: int) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Return place, velocity and spin of object ``k`` at the last context frame.
+
+    Place and velocity are a fit that knows gravity, through as many of the last frames as lie on one flight. Spin is
+    not seen: a ball that has touched the floor is taken to roll (its rim keeps up with it), one that has not, not to.
+    """
     last = clip.num_context - 1
-    frames = np.arange(max(0, last + 1 - _FIT_FRAMES), last + 1)
-    seen = frames[np.isfinite(tracks.world[frames, k]).all(axis=1)]
-    if len(seen) < 2:
+    seen = np.flatnonzero(np.isfinite(tracks.world[: last + 1, k]).all(axis=1))
+    if len(seen) < 3:
         return None
-    times = (seen - last) * clip.dt
-    points = tracks.world[seen, k]
-    fall = np.zeros_like(points)
-    if points[:, 2].min() > 1.15 * clip.objects[k].half[2]:  # in the air all the while
-        fall[:, 2] = -0.5 * clip.gravity[last] * times**2
-    fit, *_ = np.linalg.lstsq(np.vander(times, 2, increasing=True), points - fall, rcond=None)
-    return fit[0], fit[1]
+    radius, gravity = clip.objects[k].half[2], float(clip.gravity[last])
+    place, velocity = np.zeros(3), np.zeros(3)
+    for count in range(3, min(_FIT_FRAMES, len(seen)) + 1):
+        frames = seen[-count:]
+        times, points = (frames - last) * clip.dt, tracks.world[frames, k]
+        fall = np.zeros_like(points)
+        if points[:, 2].min() > 1.03 * radius:  # in the air all the while
+            fall[:, 2] = -0.5 * gravity * times**2
+        powers = np.vander(times, 2, increasing=True)
+        fit, *_ = np.linalg.lstsq(powers, points - fall, rcond=None)
+        if count > 3 and np.abs(powers @ fit - (points - fall)).max() > _FITS:
+            break
+        place, velocity = fit
+    touched = bool((tracks.world[seen, k, 2] < 1.15 * radius).any())
+    return place, velocity, float(velocity[0] / radius) if touched and clip.scenario != "rolling" else 0.0
 
 
-def _simulated(clip: Clip, position: np.ndarray, velocity: np.ndarray) -> np.ndarray:
-    """Advance balls (N, 3) by gravity, the floor and each other; returns their places per step, (T, N, 3)."""
+def _simulated(clip: Clip, place: np.ndarray, velocity: np.ndarray, spin: np.ndarray) -> np.ndarray:
+    """Advance balls by gravity, floor, walls, friction and each other; returns their places per step, (T, N, 3).
+
+    Args:
+        clip: Its laws.
+        place, velocity: (N, 3) metres and m/s.
+        spin: (N,) rad/s about the axis across the view, positive where a ball rolls to +x.
+    """
     v, gravity = clip.variation, float(clip.gravity[clip.num_context - 1])
-    restitution, friction = float(v.get("restitution", 0.0)), float(v.get("friction", 0.0))
+    restitution, friction = float(v.get("restitution", 0.5)), float(v.get("friction", 0.5))
     radius = np.array([body.half[0] for body in clip.objects])
     mass = np.array([body.mass for body in clip.objects])
-    position, velocity, path = position.copy(), velocity.copy(), []
-    floor_speed = np.linalg.norm(velocity[:, :2], axis=1)
-    rolls_at = _ROLL * floor_speed if clip.scenario == "rolling" else floor_speed  # elsewhere balls roll already
+    place, velocity, spin, path = place.copy(), velocity.copy(), spin.copy(), []
     for _ in range(clip.horizon):
         for _ in range(round(clip.dt / _TICK)):
-            rests = (position[:, 2] <= radius + 1e-3) & (np.abs(velocity[:, 2]) < 0.1)
-            velocity[:, 2] -= np.where(rests, velocity[:, 2], gravity * _TICK)
-            for i in np.flatnonzero(rests):
-                speed = float(np.linalg.norm(velocity[i, :2]))
-                if speed > rolls_at[i] > 0:
-                    velocity[i, :2] *= max(rolls_at[i], speed - friction * gravity * _TICK) / speed
-            position += velocity * _TICK
-            for i in np.flatnonzero((position[:, 2] < radius) & ~rests):
-                position[i, 2] = radius[i]
-                velocity[i, 2] = abs(velocity[i, 2]) * restitution
+            velocity[:, 2] -= gravity * _TICK
+            place += velocity * _TICK
             for i in range(len(radius)):
+                if place[i, 2] < radius[i] and velocity[i, 2] < 0:
+                    place[i, 2] = radius[i]
+                    press = -velocity[i, 2] * (1 + (restitution if velocity[i, 2] < -0.15 else 0.0))
+                    velocity[i, 2] += press
+                    slip = velocity[i, 0] - spin[i] * radius[i]
+                    grip = float(np.clip(slip * 2 / 7, -friction * press, friction * press))
+                    velocity[i, 0] -= grip
+                    spin[i] += grip / (0.4 * radius[i])
+                beyond = abs(place[i, 0]) > _WALL - radius[i] and place[i, 0] * velocity[i, 0] > 0
+                if beyond and clip.normal[1]:  # side views alone have walls at their sides
+                    velocity[i, 0] *= -restitution
                 for j in range(i):
-                    _collide(position, velocity, mass, radius, i, j, restitution)
-        path.append(position.copy())
+                    _collide(place, velocity, mass, radius, i, j, restitution)
+        path.append(place.copy())
     return np.array(path)
 
 

@@ -1,0 +1,229 @@
+"""A whole small run: any model, resumed, scored again, exported, imported, from the command line."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from worldsim.cli import app
+from worldsim.errors import CheckpointError, EnvError
+from worldsim.evaluate.physics import Plan, bench, export_scenes, full_plan, quick_plan
+from worldsim.evaluate.physics.candidates import Candidate, Request, candidate, from_callable, from_env, from_folder
+from worldsim.evaluate.physics.cases import read_cases
+from worldsim.evaluate.physics.exchange import clip_from_tracks, load_clip, load_foreign, save_clip
+
+PLAN = Plan(
+    suite="lab",
+    size="test",
+    env_id="worldsim/Lab-v0",
+    scenarios=("projectile",),
+    clips={"train": 2, "high": 1},
+    horizon=12,
+    training_clips=1,
+    corrupted=0,
+    sweeps=0,
+    ensembles=0,
+    gravity_pairs=0,
+    fact_seeds=0,
+)
+
+
+def frozen(frames, actions, prompt, seed):
+    """A model that shows the last frame again and again."""
+    return np.repeat(frames[-1:], len(actions), axis=0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    figures = bench(from_callable(frozen), PLAN, folder=folder / "run", report=folder / "report.html")
+    return folder, figures
+
+
+def test_a_function_is_scored_beside_baselines_and_truths(run):
+    _, figures = run
+    assert figures["model"] == "frozen" and figures["headline"]["value"] < 5
+    assert figures["rows"]["truth_perturbed"]["headline"]["value"] == pytest.approx(100)
+    ade = {row: found["metrics"]["ade"]["value"] for row, found in figures["rows"].items()}
+    assert ade["model"] == pytest.approx(ade["copy_last"])
+    assert ade["truth"] < ade["truth_perturbed"] < ade["copy_last"]
+    cell = figures["scenarios"]["projectile"]["ade"]
+    assert set(cell) == {"value", "lo", "hi", "n", "at_floor"} and cell["n"] == 2 and not cell["at_floor"]
+    assert figures["out_of_range"]["high"]["projectile"]["ade"]["n"] == 1
+    assert figures["minutes"] > 0 and figures["run"]["noise_seeds"] == 3
+
+
+def test_a_run_keeps_figures_clips_and_a_report(run):
+    folder, figures = run
+    assert json.loads((folder / "run" / "result.json").read_text())["headline"] == figures["headline"]
+    table = (folder / "run" / "clips.csv").read_text().splitlines()
+    assert table[0].startswith("scenario,split,clip,row,sample,metric,value,failed,model")
+    assert sum(",model," in line and ",ade," in line for line in table) == 3 * 3  # clips, noise seeds
+    page = (folder / "report.html").read_text()
+    assert "projectile" in page and "http://" not in page and "<canvas" in page
+
+
+def test_a_run_goes_on_without_asking_the_model_again_and_scores_the_same(run):
+    folder, figures = run
+
+    def never(requests):
+        raise AssertionError("the frames are kept")
+
+    silent = replace(from_callable(frozen), imagine=never)
+    again = bench(silent, PLAN, folder=folder / "run", rescore=True)
+    assert again["scenarios"] == figures["scenarios"] and again["headline"] == figures["headline"]
+
+
+def test_another_plan_or_model_is_refused(run):
+    folder, _ = run
+    with pytest.raises(EnvError, match="another plan or model"):
+        bench(from_callable(frozen, name="other"), PLAN, folder=folder / "run")
+    with pytest.raises(EnvError, match="another plan or model"):
+        bench(from_callable(frozen), replace(PLAN, horizon=10), folder=folder / "run")
+
+
+def test_scenes_made_elsewhere_are_scored_from_a_folder_of_results(tmp_path):
+    plan = replace(PLAN, clips={"train": 2})
+    count = export_scenes(plan, tmp_path / "run", tmp_path / "scenes")
+    listed = json.loads((tmp_path / "scenes" / "scenes.json").read_text())
+    assert count == len(listed["scenes"]) == 2 and (tmp_path / "scenes" / "README.md").exists()
+    key = listed["scenes"][0]["key"]
+    assert len(list((tmp_path / "scenes" / key).glob("context_*.png"))) == plan.context
+    assert len((tmp_path / "scenes" / key / "actions.csv").read_text().splitlines()) == 1 + plan.horizon
+    results = tmp_path / "results"
+    results.mkdir()
+    clips = read_cases(tmp_path / "run" / "clips", ["projectile.train.0", "projectile.train.1"])
+    for scene, case in zip(listed["scenes"], clips, strict=True):
+        big = case.clip.future.repeat(2, axis=1).repeat(2, axis=2)  # another lab's larger frames
+        np.save(results / f"{scene['key']}.npy", big)
+    figures = bench(str(results), plan, folder=tmp_path / "run")
+    assert figures["model"] == "results" and figures["headline"]["value"] == pytest.approx(100)
+
+
+def test_a_missing_result_is_named(tmp_path):
+    request = Request(
+        key="a.train.0.sample0",
+        frames=np.zeros((1, 8, 8, 3), np.uint8),
+        past=np.zeros((0, 1)),
+        actions=np.zeros((2, 1)),
+    )
+    with pytest.raises(CheckpointError, match=r"a\.train\.0\.sample0"):
+        from_folder(tmp_path).imagine([request])
+
+
+def test_frames_of_another_length_are_refused():
+    request = Request(key="k", frames=np.zeros((1, 8, 8, 3), np.uint8), past=np.zeros((0, 1)), actions=np.zeros((2, 1)))
+    with pytest.raises(EnvError, match=r"\(2, 8, 8, 3\)"):
+        from_callable(lambda frames, actions, prompt, seed: frames, "short").imagine([request])
+
+
+def test_a_name_means_a_function_an_env_a_model_or_nothing(checkpoint):
+    assert candidate("test_physics_suite:frozen").name == "test_physics_suite:frozen"
+    tested = candidate(checkpoint)
+    assert tested.facts["sampler_steps"] >= 1 and tested.begin is not None
+    with pytest.raises(EnvError, match="module:function"):
+        candidate("nowhere:function")
+    with pytest.raises(CheckpointError):
+        candidate("no-such-model")
+
+
+def test_an_imagined_env_and_its_model_give_the_same_frames(model):
+    start = model.starts[0]
+    request = Request(
+        key="k", frames=start.frames, past=start.actions, actions=np.zeros((3, 2), np.float32), prompt=None, seed=5
+    )
+    env = from_env("worldsim/Dream-v0", model=model)
+    (one,), (two,) = env.imagine([request]), candidate(model).imagine([request])
+    assert one.shape == two.shape and np.abs(one.astype(int) - two).mean() < 1
+
+
+def test_a_clip_comes_back_from_its_file_as_it_was(run, tmp_path):
+    folder, _ = run
+    clip = load_clip(folder / "run" / "clips" / "projectile.train.0.npz")
+    save_clip(tmp_path / "again.npz", clip)
+    again = load_clip(tmp_path / "again.npz")
+    assert np.array_equal(again.frames, clip.frames) and again.bodies == clip.bodies
+    assert again.contacts == clip.contacts and again.variation == clip.variation
+    (tmp_path / "no.npz").write_bytes(b"nothing")
+    with pytest.raises(EnvError, match="not a clip"):
+        load_clip(tmp_path / "no.npz")
+
+
+# ---- physics from elsewhere
+
+
+def disc(path, size=64, radius=6.0, color=(230, 40, 40)):
+    """Draw a disc whose centre follows a path (F, 2) in pixels, x right and y up."""
+    v, u = np.mgrid[:size, :size] + 0.5
+    frames = np.full((len(path), size, size, 3), 190.0)
+    for frame, (x, y) in zip(frames, path, strict=True):
+        cover = np.clip(radius + 0.5 - np.hypot(u - x, size - v - y), 0, 1)[..., None]
+        frame[:] = frame * (1 - cover) + np.array(color) * cover
+    return frames.round().astype(np.uint8)
+
+
+def write_foreign(folder, number):
+    t = np.arange(20) * 0.05
+    path = np.stack([10 + (20 + 4 * number) * t, 40 + 20 * t - 30 * t**2], axis=1)
+    folder.mkdir(exist_ok=True)
+    np.savez(
+        folder / f"throw{number}.npz",
+        frames=disc(path),
+        positions=(path / 20)[:, None],  # 20 pixels per metre
+        radii=[0.3],
+        colors=[[230, 40, 40]],
+        dt=0.05,
+        num_context=6,
+        pixels_per_metre=20.0,
+        gravity=3.0,
+    )
+
+
+def test_clips_with_tracks_from_elsewhere_are_scored_in_their_metres(tmp_path):
+    for number in (0, 1):
+        write_foreign(tmp_path / "foreign", number)
+    figures = bench(from_callable(frozen), PLAN, folder=tmp_path / "run", clips=tmp_path / "foreign")
+    rows = {row: found["metrics"]["ade"]["value"] for row, found in figures["rows"].items()}
+    assert rows["truth"] < 0.25 / 20  # a quarter of a pixel
+    assert rows["constant_acceleration"] < 0.5 * rows["linear"]
+    assert rows["model"] == pytest.approx(rows["copy_last"]) and rows["copy_last"] > 0.3
+
+
+def test_what_is_missing_in_a_foreign_clip_is_named(tmp_path):
+    with pytest.raises(EnvError, match="holds no npz"):
+        load_foreign(tmp_path)
+    np.savez(tmp_path / "half.npz", frames=np.zeros((3, 8, 8, 3), np.uint8))
+    with pytest.raises(EnvError, match="lacks positions"):
+        load_foreign(tmp_path)
+    with pytest.raises(EnvError, match="num_context"):
+        clip_from_tracks(
+            name="x", frames=np.zeros((3, 8, 8, 3), np.uint8), positions=np.zeros((3, 1, 2)), radii=[1.0],
+            colors=[(255, 0, 0)], dt=0.1, num_context=3,
+        )  # fmt: skip
+
+
+# ---- plans and the command line
+
+
+def test_every_suite_has_a_quick_and_a_full_plan():
+    for suite in ("lab", "city", "tabletop"):
+        assert sum(full_plan(suite).clips.values()) > sum(quick_plan(suite).clips.values())
+        assert full_plan(suite).seeds >= 3
+    assert set(full_plan("lab").clips) == {"train", "low", "high", "combination"}
+    with pytest.raises(EnvError, match="lab, city, tabletop"):
+        quick_plan("moon")
+
+
+def test_a_model_that_sees_more_than_the_clips_show_is_refused(tmp_path):
+    wide = Candidate(name="wide", imagine=lambda requests: [], num_context=99)
+    with pytest.raises(EnvError, match="--context 99"):
+        bench(wide, PLAN, folder=tmp_path)
+
+
+def test_the_command_says_in_one_line_what_is_wrong():
+    runner = CliRunner()
+    for arguments in (["--quick", "--full", "--model", "x"], [], ["--suite", "moon", "--model", "x"]):
+        result = runner.invoke(app, ["bench", "physics", *arguments])
+        assert isinstance(result.exception, EnvError) or result.exit_code == 2
