@@ -115,7 +115,8 @@ def read_prompt(text: object, words: Words) -> Reading:
     reader = _Reader(words, _tokens(text, words))
     reading = reader.read()
     if not reading.factors:
-        known = ", ".join(phrases[0] for phrases in words.phrases.values())
+        example = {factor: phrases[0] for (factor, _), phrases in words.phrases.items()}  # one of each factor
+        known = ", ".join(example.values())
         raise PromptError(f"no word of the prompt {text!r} was understood; words that are: {known} (and their Chinese)")
     return reading
 

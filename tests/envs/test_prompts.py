@@ -1,5 +1,8 @@
 """What prompts may say of the true worlds, in two languages, and what is handed back."""
 
+import re
+from pathlib import Path
+
 import pytest
 from worldsim_envs.city.weather import PRESETS
 from worldsim_envs.city.words import CITY_WORDS, SCENE, city_prompt
@@ -187,3 +190,17 @@ def test_what_captions_of_the_bench_say_parses_back_to_scenario_and_gravity():
                 said, unknown, _ = lab_prompt(text)
                 assert said["scenario"] == scenario and gravity_band(float(said["gravity"])) == band, text
                 assert unknown == [], text
+
+
+def test_every_example_of_the_guide_is_understood():
+    page = (Path(__file__).parents[2] / "docs" / "prompts.md").read_text(encoding="utf-8")
+    city = page.split("## City")[1].split("## Lab")[0]
+    rows = [line.split("|")[2:5] for line in city.splitlines() if line.startswith("| ")][1:]
+    told = 0
+    for value, *columns in rows:
+        if "21 names" in value:
+            continue
+        for example in re.split(r", |; ", ", ".join(re.sub(r"\(.*\)", "", column).strip() for column in columns)):
+            assert city_prompt(example).unknown == [], example
+            told += 1
+    assert told > 100

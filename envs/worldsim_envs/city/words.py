@@ -186,7 +186,7 @@ _MORE: dict[tuple[str, str], str] = {
     ),
     ("pedestrians", "none"): (
         "no pedestrians|no people|without pedestrians|without people|nobody|no one|"
-        "空无行人|无行人|街上没人"
+        "空无行人|空无一人|无行人|街上没人"
     ),
     ("pedestrians", "some"): (
         "pedestrians|pedestrian|people|walkers|passers-by|some pedestrians|some people|a few people|"
