@@ -108,9 +108,10 @@ class Lens:
         height, width: Frame size in pixels.
         focal: Focal length in pixels.
         pitch: Pitch of the camera in radians.
+        headlights: Whether it looks where the headlights shine.
     """
 
-    def __init__(self, height: int, width: int, focal: float, pitch: float) -> None:
+    def __init__(self, height: int, width: int, focal: float, pitch: float, headlights: bool = True) -> None:
         row = (np.arange(height, dtype=np.float32) + 0.5 - height / 2)[:, None] / focal
         column = (np.arange(width, dtype=np.float32) + 0.5 - width / 2)[None, :] / focal
         up = np.sin(pitch) - row * np.cos(pitch)  # tangent-like height of each row's ray
@@ -119,11 +120,11 @@ class Lens:
         self.azimuth = np.arctan2(-column, np.cos(pitch)).astype(np.float32)  # (1, W), left positive
         self.grazing = np.exp(np.clip(up, -1, 0) * 4).astype(np.float32)  # (H, 1), how flat a row meets the road
         beam = np.exp(-((column / 0.55) ** 2)) * np.clip(1 - (row - 0.25) ** 2 / 0.5, 0, 1) * (row > -0.12)
-        self.beam = beam.astype(np.float32)  # (H, W), where headlights reach
+        self.beam = (beam * headlights).astype(np.float32)  # (H, W), where headlights reach
 
 
 def compose(
-    view: View, look: Look, lens: Lens, sun_azimuth: float, ground: int, rain_key: tuple[int, int]
+    view: View, look: Look, lens: Lens, sun_azimuth: float, ground: int, rain_key: tuple[int, ...]
 ) -> np.ndarray:
     """Return the frame (H, W, 3) uint8 of a view in a look.
 
@@ -133,7 +134,7 @@ def compose(
         lens: Geometry of the camera that took the view.
         sun_azimuth: Direction of the sun relative to the camera's, radians, left positive.
         ground: Id of the body that the rain makes shine.
-        rain_key: Seed and step, which decide where the streaks fall.
+        rain_key: Seed, step and camera, which decide where the streaks fall.
     """
     albedo = view.rgb.astype(np.float32)  # (H, W, 3)
     color = albedo
@@ -197,7 +198,7 @@ def _through_lens(color: np.ndarray, depth: np.ndarray) -> np.ndarray:
     return spread
 
 
-def _streaks(color: np.ndarray, rain: float, key: tuple[int, int]) -> None:
+def _streaks(color: np.ndarray, rain: float, key: tuple[int, ...]) -> None:
     """Draw about a dozen short falling streaks into a frame of at least 32 pixels, in place."""
     height, width, _ = color.shape
     rng = np.random.default_rng(key)

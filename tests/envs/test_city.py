@@ -79,7 +79,7 @@ def test_a_restored_snapshot_continues_bit_for_bit_in_another_env(env):
     snapshot = pickle.loads(pickle.dumps(env.snapshot()))
     true = [env.step(action)[0] for action in actions]
     other.restore(snapshot)
-    assert np.array_equal(other._frame, frames[-1])
+    assert np.array_equal(other._obs, frames[-1])
     assert np.array_equal([other.step(action)[0] for action in actions], true)
     obs, _ = other.reset(options={"snapshot": snapshot})
     assert np.array_equal(obs, frames[-1])
@@ -102,7 +102,7 @@ def test_an_action_shows_in_the_next_frame_and_not_before(env):
     steady, hard = env.branch(2)
     a = steady.step(np.zeros(2, np.float32))[0]
     b = hard.step(np.array([1, -1], np.float32))[0]
-    assert np.array_equal(obs, env._frame)
+    assert np.array_equal(obs, env._obs)
     assert not np.array_equal(a, b)
 
 
@@ -248,7 +248,7 @@ def test_at_most_sixty_bodies_are_in_the_scene(env):
     act = env.policies["lane_follower"](13)
     for _ in range(60):
         obs, _, terminated, _, info = env.step(act(obs, info))
-        most = max(most, scene.pybullet.getNumBodies(physicsClientId=env._scene._client))
+        most = max(most, scene.pybullet.getNumBodies(physicsClientId=env._stage.scene._client))
         if terminated:
             break
     assert 10 < most <= 60
@@ -270,7 +270,7 @@ def test_the_camera_sees_bodies_where_the_state_says(env):
     found = 0
     for seed in range(20):
         _, info = env.reset(seed=seed, options={"variation": {**PLAIN, "traffic": "heavy"}})
-        camera, view = info["camera"], env._view(look_of("day", "clear"))
+        camera, view = info["camera"], env._stage.view(env._state, look_of("day", "clear"), 0.5)
         for name, body in info["state"].items():
             if name == "ego":
                 continue
@@ -279,9 +279,9 @@ def test_the_camera_sees_bodies_where_the_state_says(env):
                 continue
             u, v, _ = camera["K"] @ (point[:3] / point[2])
             around = view.body[int(v) - 1 : int(v) + 2, int(u) - 1 : int(u) + 2]
-            if 1 <= u < 63 and 1 <= v < 63 and env._cars[int(name[3:])] in around:  # not hidden
+            if 1 <= u < 63 and 1 <= v < 63 and env._stage.cars[int(name[3:])] in around:  # not hidden
                 found += 1
-                assert view.body[int(v), int(u)] == env._cars[int(name[3:])]
+                assert view.body[int(v), int(u)] == env._stage.cars[int(name[3:])]
                 assert view.depth[int(v), int(u)] == pytest.approx(point[2], abs=2.6)
     assert found >= 2
 

@@ -6,8 +6,10 @@ solid things as a whole.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -50,6 +52,19 @@ class Block:
     boxes: tuple[Box, ...]
     labels: tuple[str, ...] = ()
     """What each box is: building or parked car."""
+
+    @cached_property
+    def _plan(self) -> np.ndarray:
+        """Centre, half extents and turn of every box seen from above, (6, N)."""
+        rows = [(*b.centre[:2], *b.half[:2], math.cos(b.yaw), math.sin(b.yaw)) for b in self.boxes]
+        return np.array(rows, dtype=float).reshape(-1, 6).T
+
+    def distances(self, x: float, y: float) -> np.ndarray:
+        """Return metres from a point to every box, seen from above, (N,)."""
+        cx, cy, along, across, c, s = self._plan
+        dx, dy = x - cx, y - cy
+        forward, left = np.abs(c * dx + s * dy) - along, np.abs(c * dy - s * dx) - across
+        return np.hypot(np.maximum(forward, 0.0), np.maximum(left, 0.0))
 
 
 @dataclass(frozen=True, kw_only=True)

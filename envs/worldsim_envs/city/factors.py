@@ -40,6 +40,9 @@ FACTORS: dict[str, dict[str, Any]] = {
     "start_speed": {
         "train": [5.0, 10.0], "low": [2.0, 5.0], "high": [10.0, 13.0], "unit": "m/s", "default": "drawn: uniform",
     },
+    "target_speed": {
+        "train": [5.0, 9.0], "low": [3.0, 5.0], "high": [9.0, 12.0], "unit": "m/s", "default": "drawn: uniform",
+    },
     "side": {"values": ["right", "left"], "default": "drawn: 0.5, 0.5"},
     "map_seed": {"train": [0, 2**31 - 1], "integer": True, "default": "drawn"},
     "change": {
@@ -57,7 +60,7 @@ FACTORS: dict[str, dict[str, Any]] = {
     "split": {"values": list(_SPLITS), "default": "train"},
 }  # fmt: skip
 """Every factor by name: its values, or its range in training (``train``) and beyond it (``low``, ``high``), and what it
-is without being set. Split ``combination`` is fog at dusk; ``low`` and ``high`` draw buildings and speed beyond."""
+is without being set. Split ``combination`` is fog at dusk; ``low`` and ``high`` draw buildings and speeds beyond."""
 
 CHANGEABLE = ("time_of_day", "weather", "traffic", "pedestrians", *Conditions.__dataclass_fields__, "weather_preset")
 """Factors that a prompt can change in mid-episode."""
@@ -112,6 +115,7 @@ def draw_factors(rng: np.random.Generator, wished: Mapping[str, Any]) -> dict[st
         "building_height": beyond("building_height", u[5]),
         "sun_azimuth": round(360 * u[6] - 180, 4),
         "start_speed": beyond("start_speed", u[7]),
+        "target_speed": beyond("target_speed", u[22]),
         "bend": 0.0 if u[18] < 0.4 else round(0.4 + 0.6 * u[19], 4),
         "wording": "train",
         "split": split,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -108,10 +107,13 @@ class Layout:
         grid = np.stack(np.meshgrid(*self.lines, indexing="ij"), axis=-1).reshape(-1, 2)
         self._junctions = self.warp.points(grid)  # (64, 2)
         self._lit = np.flatnonzero(lit.ravel())
+        self._routes: dict[Street, Route] = {}
+        self._walks: dict[Street, Route] = {}
         self._areas = self._map_areas()
         inside = {key: area for key, area in self._areas.items() if _is_inside(key)}
         self._houses, self.num_left_out = settled(footprints, inside)
         self._keys = list(self._areas)
+        self._numbers = {key: number for number, key in enumerate(self._keys)}
         self._num_blocks = sum(key[0] == 0 for key in self._keys)
         x0, y0, x1, y1 = np.array(list(self._areas.values())).T
         xm, ym = (x0 + x1) / 2, (y0 + y1) / 2
@@ -140,8 +142,20 @@ class Layout:
             best = min(best, (beyond * beyond + aside * aside) ** 0.5)
         return best
 
-    def keys_near(self, x: float, y: float, yaw: float, reach: float) -> list[Key]:
-        """Return the keys of the blocks and streets that a camera may see, or that are within reach of a bumper."""
+    def keys_at(self, x: float, y: float, reach: float) -> list[Key]:
+        """Return the keys of the blocks and streets within ``reach`` metres."""
+        x0, y0, x1, y1 = self._bounds
+        aside, above = np.maximum(np.maximum(x0 - x, x - x1), 0.0), np.maximum(np.maximum(y0 - y, y - y1), 0.0)
+        return [self._keys[k] for k in np.flatnonzero(aside * aside + above * above <= reach * reach).tolist()]
+
+    def keys_near(self, x: float, y: float, yaw: float, reach: float, wide: float = 1.0) -> list[Key]:
+        """Return the keys of the blocks and streets that a camera may see, or that are within reach of a bumper.
+
+        Args:
+            x, y, yaw: Where the camera is, m, and where it looks, rad.
+            reach: How far it sees, metres.
+            wide: Tangent of half its angle of view.
+        """
         x0, y0, x1, y1 = self._bounds
         aside, above = np.maximum(np.maximum(x0 - x, x - x1), 0.0), np.maximum(np.maximum(y0 - y, y - y1), 0.0)
         distance = aside * aside + above * above
@@ -150,16 +164,21 @@ class Layout:
         dx, dy = self._outline[0, near] - x, self._outline[1, near] - y  # (K, 8)
         forward, left = c * dx + s * dy, c * dy - s * dx
         margin = self._margin
-        seen = (forward.max(1) > 0) & ((left - forward).min(1) <= margin) & ((-left - forward).min(1) <= margin)
+        edge = wide * forward
+        seen = (forward.max(1) > 0) & ((left - edge).min(1) <= margin) & ((-left - edge).min(1) <= margin)
         return [self._keys[k] for k in near[seen | (distance[near] < 100.0)].tolist()]
 
-    def lights_near(self, x: float, y: float, yaw: float, reach: float) -> list[tuple[int, int]]:
-        """Return the junctions with lights that a camera may see."""
+    def lights_near(self, x: float, y: float, yaw: float, reach: float, wide: float = 1.0) -> list[tuple[int, int]]:
+        """Return the junctions with lights that a camera may see; arguments as of `keys_near`."""
         dx, dy = (self._junctions[self._lit] - (x, y)).T
         c, s = math.cos(yaw), math.sin(yaw)
         forward, left = c * dx + s * dy, c * dy - s * dx
-        seen = (dx * dx + dy * dy < reach * reach) & (np.abs(left) - 9 < forward)
+        seen = (dx * dx + dy * dy < reach * reach) & ((np.abs(left) - 9 < wide * forward) | (wide == math.inf))
         return [divmod(k, NUM_LINES) for k in self._lit[seen].tolist()]
+
+    def number_of(self, key: Key) -> int:
+        """Return the place of a block or street among all of the map."""
+        return self._numbers[key]
 
     def blocks_at(self, x: float, y: float) -> list[Key]:
         """Return the blocks, not the streets, within 3 m of a point."""
@@ -209,7 +228,10 @@ class Layout:
             skip: Metres along the first street at which the route begins, from the junction's middle.
             salt: Decides the turns.
         """
-        return _route(self, i, j, direction, round(float(skip), 3), salt)
+        key = (i, j, direction, skip, salt)
+        if key not in self._routes:
+            self._routes[key] = _route(self, *key)
+        return self._routes[key]
 
     def walk(self, i: int, j: int, corner: int, lead: float, salt: int) -> Route:
         """Return a walk of at least 240 m that begins ``lead`` metres before a crossing at junction (i, j).
@@ -220,7 +242,10 @@ class Layout:
             lead: Metres of pavement before the crossing.
             salt: Decides where it goes on.
         """
-        return _walk(self, i, j, corner, round(float(lead), 3), salt)
+        key = (i, j, corner, lead, salt)
+        if key not in self._walks:
+            self._walks[key] = _walk(self, *key)
+        return self._walks[key]
 
     def walk_start(self, i: int, j: int, corner: int, lead: float) -> tuple[float, float]:
         """Return where the walk with these arguments begins."""
@@ -336,7 +361,6 @@ def _span(lines: list[float], index: int, corner: bool) -> tuple[float, float]:
     return lines[index] + HALF_ROAD, lines[index + 1] - HALF_ROAD
 
 
-@lru_cache(maxsize=128)
 def _route(layout: Layout, i: int, j: int, direction: int, skip: float, salt: int) -> Route:
     rng = np.random.default_rng((layout.seed, 5, salt))
     xs, ys = layout.lines.tolist()
@@ -366,7 +390,6 @@ def _route(layout: Layout, i: int, j: int, direction: int, skip: float, salt: in
     return _bent(layout.warp, _sample(pieces), np.array(stops, dtype=float))
 
 
-@lru_cache(maxsize=64)
 def _walk(layout: Layout, i: int, j: int, corner: int, lead: float, salt: int) -> Route:
     rng = np.random.default_rng((layout.seed, 8, salt))
     xs, ys = layout.lines.tolist()

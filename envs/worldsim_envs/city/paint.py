@@ -24,6 +24,7 @@ __all__ = [
     "parked_mesh",
     "signal_mesh",
     "street_lamp",
+    "tile_of",
     "tree",
     "walker_mesh",
 ]
@@ -95,6 +96,12 @@ def _rect(tile: int) -> Rect:
 _FLAT = {name: len(FACADES) * 6 + i for i, name in enumerate([*PALETTE, *CAR_COLORS])}
 
 
+def tile_of(name: str) -> tuple[slice, slice]:
+    """Return the rows and columns of the atlas that show a colour of PALETTE or CAR_COLORS."""
+    row, column = divmod(_FLAT[name], _GRID)
+    return slice(row * _CELL, (row + 1) * _CELL), slice(column * _CELL, (column + 1) * _CELL)
+
+
 def color_rect(name: str) -> Rect:
     """Return where the atlas shows a colour of PALETTE or CAR_COLORS."""
     u0, v0, u1, v1 = _rect(_FLAT[name])
@@ -129,9 +136,9 @@ def atlas() -> np.ndarray:
                         ] = glass
                 row, col = divmod(color * 6 + _FLOORS.index(floors) * 2 + _COLUMNS.index(columns), _GRID)
                 image[row * _CELL : (row + 1) * _CELL, col * _CELL : (col + 1) * _CELL] = tile
-    for name, tile_index in _FLAT.items():
-        row, col = divmod(tile_index, _GRID)
-        image[row * _CELL : (row + 1) * _CELL, col * _CELL : (col + 1) * _CELL] = {**PALETTE, **CAR_COLORS}[name]
+    for name, paint in {**PALETTE, **CAR_COLORS}.items():
+        rows, columns = tile_of(name)
+        image[rows, columns] = paint
     return image
 
 

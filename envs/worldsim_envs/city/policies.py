@@ -1,7 +1,8 @@
 """Drivers of the city: functions from (obs, info) to an action, each made from a seed.
 
-They read ``info["route"]`` and nothing else of the world. ``mixture`` is what data comes from: lane keeping at many
-speeds with smooth exploration on top, some haste, some nonsense; left and right are a fair coin everywhere.
+They read ``info["route"]`` and a task's target speed, and nothing else of the world. ``mixture`` is what data comes
+from: lane keeping at many speeds with smooth exploration on top, some haste, some nonsense; left and right are a fair
+coin everywhere. By skill: random, novice, aggressive, lane_follower, expert.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class _Style:
     """Whether it brakes to a halt now and then."""
     heeds_lights: bool = True
     """Whether it stops at a red light."""
+    heeds_target: bool = False
+    """Whether it drives at a task's target speed instead of its own."""
 
 
 def _drive(style: _Style, rng: np.random.Generator) -> Policy:
@@ -72,7 +75,7 @@ def _drive(style: _Style, rng: np.random.Generator) -> Policy:
         x += _WHEELBASE / 2  # pursuit is from the rear axle
         steer = np.arctan(2 * _WHEELBASE * y / (x * x + y * y)) / _MAX_STEER
         bend = route["curvature"]
-        wish = style.cruise
+        wish = info["task"]["target_speed"] if style.heeds_target and "task" in info else style.cruise
         if abs(bend) > 0.01:
             wish = min(wish, style.turn_speed * (0.13 / abs(bend)) ** 0.5)  # 0.13 1/m: a turn of middling width
         room = route["gap"] - 5.5 * style.patience
@@ -111,6 +114,24 @@ def _random(seed: int) -> Policy:
 def _lane_follower(seed: int) -> Policy:
     rng = np.random.default_rng((seed, 22))
     return _drive(_Style(cruise=rng.uniform(7, 11), turn_speed=rng.uniform(4.4, 5.6)), rng)
+
+
+def _expert(seed: int) -> Policy:
+    style = _Style(cruise=8.0, turn_speed=4.8, patience=1.15, heeds_target=True)
+    return _drive(style, np.random.default_rng((seed, 25)))
+
+
+def _novice(seed: int) -> Policy:
+    rng = np.random.default_rng((seed, 26))
+    style = _Style(
+        cruise=rng.uniform(4, 12),
+        turn_speed=rng.uniform(4.5, 6.5),
+        steer_noise=rng.uniform(0.15, 0.3),
+        throttle_noise=rng.uniform(0.3, 0.6),
+        patience=0.8,
+        heeds_lights=rng.random() < 0.3,
+    )
+    return _drive(style, rng)
 
 
 def _aggressive(seed: int) -> Policy:
@@ -152,7 +173,9 @@ def _mixture(seed: int) -> Policy:
 
 POLICIES: dict[str, Callable[[int], Policy]] = {
     "random": _random,
+    "novice": _novice,
     "lane_follower": _lane_follower,
+    "expert": _expert,
     "aggressive": _aggressive,
     "mixture": _mixture,
 }

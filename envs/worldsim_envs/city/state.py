@@ -52,6 +52,16 @@ class CityState:
     pedestrians: str
     ramp: tuple[Conditions, Conditions, int, int]
     """Conditions before and after the last change, the step at which it began, its length in steps."""
+    task: str = ""
+    """One of TASKS, or nothing."""
+    goal: float = 0.0
+    """Metres after which the task is done."""
+    travelled: float = 0.0
+    """Metres along the lane since the beginning."""
+    faults: float = 0.0
+    """Sum of all costs."""
+    is_done: bool = False
+    """Whether the task is done."""
     over: bool = False
     """Whether the episode has terminated."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -128,8 +128,8 @@ def move_cars(layout: Layout, cars: Sequence[Car], moving: Moving, dt: float) ->
     heeds[:, n:] = True
     heeds[np.arange(n), np.arange(n)] = False
     in_way = (apart < _WIDTH**2) & heeds[:, None]
-    blocked = in_way.any(axis=2)  # (M, N)
-    first = np.where(blocked.any(axis=1), blocked.argmax(axis=1), -1)
+    blocked = in_way.any(axis=-1)  # (M, N)
+    first = np.where(blocked.any(axis=-1), blocked.argmax(axis=1), -1)
     who = in_way[np.arange(n), first].argmax(axis=1)
     bend = np.abs(ahead[..., 3])  # (M, N)
     slow = np.sqrt(_ASIDE / np.maximum(bend, 1e-3) + 2 * 1.5 * np.arange(_SEEN)).min(axis=1).tolist()
@@ -153,7 +153,7 @@ def move_cars(layout: Layout, cars: Sequence[Car], moving: Moving, dt: float) ->
             speed = 0.0
         progress = car.progress + speed * dt
         pose = _pose(routes[k].points, progress)
-        moved.append(replace(car, speed=speed, progress=progress, pose=pose, pull=(speed - v) / dt))
+        moved.append(Car(car.slot, car.route, progress, speed, car.cruise, pose, (speed - v) / dt))
     return tuple(moved)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -83,9 +83,8 @@ def move_walkers(
             crossing |= progress < end
         progress = min(progress, len(walk.points) - 2.0)
         speed = (progress - one.progress) / dt
-        moved.append(
-            replace(one, progress=progress, speed=speed, pose=_pose(walk.points, progress), is_crossing=crossing)
-        )
+        pose = _pose(walk.points, progress)
+        moved.append(Walker(one.slot, one.walk, progress, one.pace, speed, pose, crossing))
     return tuple(moved)
 
 

@@ -1,0 +1,72 @@
+"""From where the city is seen, and what its masks and its state vector call the things in it."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+
+from worldsim_envs.city.paint import CAR_COLORS, PALETTE, atlas, tile_of
+from worldsim_envs.city.traffic import NUM_CARS
+from worldsim_envs.city.walkers import NUM_WALKERS
+from worldsim_envs.modes import ClassRow
+from worldsim_envs.rig import Camera
+
+__all__ = ["BODIES", "CAMERAS", "CLASSES", "OUTSIDE", "camera_of", "class_id", "label_atlas"]
+
+CAMERAS = {"front": 90.0, "left": 90.0, "right": 90.0, "rear": 90.0, "chase": 70.0, "birds_eye": 60.0}
+"""Vertical field of view by camera, degrees. The first four are at the ego's middle, 1.4 m up; the chase camera is 8 m
+behind and 3.6 m up; the bird's-eye camera is 38 m up, and the ego's nose points to the top of its image."""
+OUTSIDE = ("chase", "birds_eye")
+"""Cameras that see the ego car itself."""
+BODIES = (
+    "ego",
+    *(f"car{k}" for k in range(max(NUM_CARS.values()))),
+    *(f"pedestrian{k}" for k in range(max(NUM_WALKERS.values()))),
+)
+"""Names of the bodies in the order of the state vector; instance ids are places from 1."""
+HEIGHT, PITCH = 1.4, float(np.radians(-5.0))  # m, rad
+_TURNS = {"front": 0.0, "left": math.pi / 2, "right": -math.pi / 2, "rear": math.pi}  # rad
+
+_PARTS = {
+    # class: its colour in pictures of masks, and the colours of PALETTE that are it
+    "sky": ((120, 170, 230), ()),
+    "road": ((96, 60, 110), ("asphalt", "patch")),
+    "mark": ((240, 240, 240), ("mark",)),
+    "pavement": ((226, 90, 200), ("kerb", "pavement")),
+    "building": ((128, 110, 100), ("roof", "roof2")),
+    "park": ((150, 240, 150), ("grass", "path")),
+    "tree": ((40, 120, 40), ("trunk", "leaf", "leaf2")),
+    "vehicle": ((20, 40, 160), ("glass", "tyre", "tail", "brake", "braking", *CAR_COLORS)),
+    "pedestrian": ((220, 30, 60), ("skin", "trousers")),
+    "traffic light": ((250, 170, 30), ("housing", "red_light", "yellow_light", "green_light")),
+    "pole": ((153, 153, 153), ("pole", "lamp")),
+}
+CLASSES = tuple(ClassRow(name, rgb) for name, (rgb, _) in _PARTS.items())
+
+
+def class_id(name: str) -> int:
+    """Return the id of a class."""
+    return list(_PARTS).index(name)
+
+
+@cache
+def label_atlas() -> np.ndarray:
+    """Return the class of every texel of `atlas`, (S, S) uint8; facades are buildings."""
+    labels = np.full(atlas().shape[:2], class_id("building"), np.uint8)
+    for name, (_, colors) in _PARTS.items():
+        for color in colors:
+            rows, columns = tile_of(color)
+            labels[rows, columns] = class_id(name)
+    assert {color for _, colors in _PARTS.values() for color in colors} == {*PALETTE, *CAR_COLORS}
+    return labels
+
+
+def camera_of(x: float, y: float, yaw: float, name: str) -> Camera:
+    """Return where a camera of CAMERAS is while the ego's middle has a pose."""
+    if name == "chase":
+        return Camera((x - 8 * math.cos(yaw), y - 8 * math.sin(yaw), 3.6), yaw, math.radians(-12), fov=CAMERAS[name])
+    if name == "birds_eye":
+        return Camera((x, y, 38.0), yaw, -math.pi / 2, fov=CAMERAS[name])
+    return Camera((x, y, HEIGHT), yaw + _TURNS[name], PITCH)
