@@ -6,10 +6,13 @@ from typing import Any
 
 import gymnasium as gym
 
+_CITY = "worldsim_envs.city:CityEnv"
 _TABLETOP = "worldsim_envs.tabletop:TabletopEnv"
 TRUTHS: dict[str, tuple[str, int, dict[str, Any]]] = {
     # id: (entry point, max_episode_steps, arguments)
-    "worldsim/City-v0": ("worldsim_envs.city:CityEnv", 1000, {}),
+    "worldsim/City-v0": (_CITY, 1000, {}),
+    "worldsim/CityLaneFollow-v0": (_CITY, 400, {"task": "lane_follow"}),
+    "worldsim/CityRoute-v0": (_CITY, 800, {"task": "route"}),
     "worldsim/Lab-v0": ("worldsim_envs.lab:LabEnv", 96, {}),
     "worldsim/Tabletop-v0": (_TABLETOP, 100, {}),
     "worldsim/TabletopReach-v0": (_TABLETOP, 100, {"task": "reach"}),
