@@ -9,17 +9,31 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pybullet
 from PIL import Image
 
+from worldsim.errors import EnvError
 from worldsim_envs.mesh import Mesh
 from worldsim_envs.rig import FAR, NEAR, Camera, intrinsics
 
-__all__ = ["FAR", "NEAR", "Box", "Camera", "Dynamics", "Link", "Scene", "Solid", "Surface", "View", "frame_intrinsics"]
+__all__ = [
+    "FAR",
+    "NEAR",
+    "Box",
+    "Camera",
+    "Dynamics",
+    "Link",
+    "Scene",
+    "Solid",
+    "Surface",
+    "View",
+    "check_replayed",
+    "frame_intrinsics",
+]
 
 _RASTER = np.array([[0, 0, 0.5], [0, 0, -0.5], [0, 0, 0]])
 """TinyRenderer samples a pixel at its lower left corner, not in its middle: frames lie half a pixel right and up."""
@@ -70,6 +84,26 @@ class View(NamedTuple):
     """(H, W) float32, metres along the optical axis; FAR where nothing was hit."""
     body: np.ndarray
     """(H, W) int32, the body's id; -1 where nothing was hit."""
+
+
+def check_replayed(now: Iterable[Sequence[float]], then: Iterable[Sequence[float]]) -> None:
+    """Raise unless an episode that was played again arrived at the same bits.
+
+    Bullet can save neither its contact caches nor its motors, so worlds that it moves are restored by playing their
+    commands again, which is exact with the build that made the snapshot and with no other.
+
+    Args:
+        now: State rows after the replay.
+        then: State rows when the snapshot was made.
+
+    Raises:
+        EnvError: If any number differs.
+    """
+    if [tuple(row) for row in now] != [tuple(row) for row in then]:
+        raise EnvError(
+            "this snapshot cannot be restored here bit for bit: its episode, played again, ends elsewhere; "
+            "it was made with another build of pybullet or of worldsim, so make it anew with this one"
+        )
 
 
 def frame_intrinsics(fov: float, height: int, width: int) -> np.ndarray:

@@ -6,11 +6,13 @@ import pickle
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
+import pybullet
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.utils.env_match import check_environments_match
@@ -227,6 +229,34 @@ def test_what_was_returned_does_not_change_afterwards(pair):
     for value in obs.values():
         value[:] = 0
     assert env.observation_space.contains(env.step(np.zeros(env.action_space.shape, np.float32))[0])
+
+
+def test_a_replay_that_ends_elsewhere_is_refused(pair):
+    env, other = pair
+    env.reset(seed=6)
+    _played(env, _actions(env, 6)[:2])
+    snapshot = env.snapshot()
+    if not hasattr(snapshot, "rows"):
+        pytest.skip("its state is plain data: nothing is played again")
+    nudged = tuple((row[0] + 1e-12, *row[1:]) for row in snapshot.rows)  # as another build of Bullet would have it
+    with pytest.raises(EnvError, match="bit for bit"):
+        other.restore(replace(snapshot, rows=nudged))
+    other.restore(snapshot)
+
+
+@every_world
+def test_what_moves_is_of_shapes_that_bullet_solves_alike_every_time(env_id):
+    env = _make(env_id)
+    env.reset(seed=1)
+    client, simple = env.unwrapped._scene._client, {pybullet.GEOM_BOX, pybullet.GEOM_SPHERE, pybullet.GEOM_CYLINDER}
+    for index in range(pybullet.getNumBodies(physicsClientId=client)):
+        body = pybullet.getBodyUniqueId(index, physicsClientId=client)
+        for link in range(-1, pybullet.getNumJoints(body, physicsClientId=client)):
+            if pybullet.getDynamicsInfo(body, link, physicsClientId=client)[0] > 0:
+                shapes = pybullet.getCollisionShapeData(body, link, physicsClientId=client)
+                assert len(shapes) <= 1  # no compounds
+                assert {shape[2] for shape in shapes} <= simple  # no meshes, no decompositions
+    env.close()
 
 
 def test_what_is_no_snapshot_is_refused(pair):

@@ -35,7 +35,7 @@ from worldsim_envs.lab.words import gravity_band, lab_caption, lab_prompt
 from worldsim_envs.lab.world import ACTIONS, CONTROL_DT, PHYSICS_DT, TICKS, Contact, World
 from worldsim_envs.modes import Modes, Obs, Shot, ids_of
 from worldsim_envs.rig import Camera
-from worldsim_envs.scene import Scene, View
+from worldsim_envs.scene import Scene, View, check_replayed
 
 __all__ = ["HORIZON", "LabEnv", "LabSnapshot"]
 
@@ -323,11 +323,7 @@ class LabEnv(gym.Env, EzPickle):
             else:
                 self._advance(command)
         self._unknown = snapshot.unknown
-        if tuple(self._running().bodies.values()) != snapshot.rows:
-            raise EnvError(
-                "this snapshot cannot be restored here bit for bit: its episode, played again, ends elsewhere; "
-                "it was made with another build of pybullet or of worldsim, so make it anew with this one"
-            )
+        check_replayed(self._running().bodies.values(), snapshot.rows)
         self._show()
 
     def branch(self, n: int) -> list[LabEnv]:

@@ -27,7 +27,7 @@ from worldsim.rollout import ActionDim, check_action
 from worldsim_envs.lab.factors import SPLITS, Factor, checked
 from worldsim_envs.modes import ClassRow, Modes, Obs, Shot, ids_of
 from worldsim_envs.rig import Camera
-from worldsim_envs.scene import Scene
+from worldsim_envs.scene import Scene, check_replayed
 from worldsim_envs.tabletop.arm import JOINTS, WORKSPACE
 from worldsim_envs.tabletop.factors import (
     AXES,
@@ -92,6 +92,8 @@ class TabletopSnapshot:
     """State of ``np_random``'s bit generator."""
     unknown: tuple[str, ...]
     """Words of the prompt that were not understood."""
+    rows: tuple[tuple[float, ...], ...]
+    """State of every body at this moment, by which `TabletopEnv.restore` knows that it arrived at the same bits."""
 
 
 class TabletopEnv(gym.Env, EzPickle):
@@ -293,17 +295,22 @@ class TabletopEnv(gym.Env, EzPickle):
 
     def snapshot(self) -> TabletopSnapshot:
         """Return everything that the next steps depend on."""
-        self._running()
-        rng = self.np_random.bit_generator.state
+        world = self._running()
         return TabletopSnapshot(
-            json.dumps(self._variation), self._episode_seed, tuple(self._commands), rng, tuple(self._unknown)
+            variation=json.dumps(self._variation),
+            episode_seed=self._episode_seed,
+            commands=tuple(self._commands),
+            rng=self.np_random.bit_generator.state,
+            unknown=tuple(self._unknown),
+            rows=tuple(world.rows.values()),
         )
 
     def restore(self, snapshot: TabletopSnapshot) -> None:
         """Continue from a snapshot, of this env or of another one, bit for bit; costs its steps without their frames.
 
         Raises:
-            EnvError: If it is not a snapshot of a table, or of a task that this env does not have.
+            EnvError: If it is not a snapshot of a table, is of a task that this env does not have, or was made where
+                Bullet counts otherwise.
         """
         if not isinstance(snapshot, TabletopSnapshot):
             raise EnvError(f"restore needs a TabletopSnapshot from snapshot(); got {type(snapshot).__name__}")
@@ -319,6 +326,7 @@ class TabletopEnv(gym.Env, EzPickle):
             else:
                 self._advance(command)
         self._unknown = snapshot.unknown
+        check_replayed(self._running().rows.values(), snapshot.rows)
         self._show()
 
     def branch(self, n: int) -> list[TabletopEnv]:
