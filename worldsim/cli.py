@@ -345,13 +345,17 @@ def play(
 def preview(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="English or Chinese; empty for no wish.")],
     out_file: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FILE", help="Its ending says as what: .png, .gif, .html or .glb.")
+        Path,
+        typer.Option("-o", "--out", metavar="FILE", help="Its ending says as what: .png, .gif, .mp4, .html or .glb."),
     ],
     env: Annotated[str, typer.Option("--env", metavar="ENV", help="The true world.")] = "worldsim/City-v0",
     model: Annotated[
         str | None, typer.Option("--model", metavar="M", help="The imagined world of this model instead.")
     ] = None,
     image: Annotated[Path | None, typer.Option("--image", help="A still that the imagined world continues.")] = None,
+    camera: Annotated[
+        str | None, typer.Option("--camera", metavar="NAMES", help="Cameras of the true world, such as front,chase.")
+    ] = None,
     seconds: Annotated[float, typer.Option("--seconds", help="Up to 60.")] = 4.0,
     seed: Seed = 0,
     json_target: Json = None,
@@ -359,7 +363,10 @@ def preview(
     """See a scene, true or imagined: as a picture, an animation, a page with a player, or a 3-D file."""
     from worldsim.serve.preview import preview as preview_scene
 
-    path = preview_scene(prompt, out_file, env_id=env, model=model, image=image, seconds=seconds, seed=seed)
+    cameras = [name.strip() for name in camera.split(",")] if camera else []
+    path = preview_scene(
+        prompt, out_file, env_id=env, model=model, image=image, cameras=cameras, seconds=seconds, seed=seed
+    )
     console(json_target).print(f"preview: {path}", markup=False)
     write_json(json_target, {"file": str(path), "source": "truth" if model is None else "imagined"})
 

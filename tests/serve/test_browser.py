@@ -4,6 +4,7 @@ import io
 import shutil
 import time
 
+import av
 import pytest
 from PIL import Image
 from playwright.sync_api import sync_playwright
@@ -157,12 +158,71 @@ def test_a_drive_is_downloaded_and_plays_back(tab, browser, tmp_path):
     with tab.page.expect_download() as download:
         tab.page.click(".downloads .html")
     assert "imagined" in download.value.suggested_filename
+    with tab.page.expect_download() as film:
+        tab.page.click(".downloads .mp4")
+    with av.open(str(film.value.path())) as opened:
+        assert (opened.streams.video[0].frames, opened.streams.video[0].average_rate) == (t + 1, 10)
     download.value.save_as(tmp_path / "drive.html")
     page = browser.new_page()
     page.goto((tmp_path / "drive.html").as_uri())
     page.keyboard.press("End")
     assert f"step {t} of {t}" in page.inner_text(".clock")
     page.close()
+
+
+def test_the_truth_is_seen_from_another_camera_and_the_imagined_world_stays(tab):
+    start = tab.pause()
+    true, imagined = tab.pictures()
+    tab.page.select_option(".camera", "chase")
+    tab.wait(lambda now: now["camera"] == "chase")
+    assert tab.pictures()[0] != true and tab.pictures()[1] == imagined
+    assert tab.page.is_hidden(".difference canvas") and tab.now["divergence"] is not None
+    chased = tab.step(3)[0]
+    tab.page.keyboard.press("z")
+    tab.wait(lambda now: now["t"] < start + 3)
+    assert tab.pictures()[0] != chased
+    tab.page.select_option(".camera", "front")
+    tab.wait(lambda now: now["camera"] == "front")
+    tab.page.keyboard.press("z")
+    assert tab.page.is_visible(".difference canvas")
+
+
+def test_guidance_makes_a_prompt_act_more_strongly(tab):
+    tab.page.fill(".prompt input", "night")
+    tab.page.keyboard.press("Enter")
+    tab.wait_for_text(".answer", "understood")
+    start = tab.pause()
+    tab.page.keyboard.press("b")
+    learned = tab.step(2)[1]
+    tab.page.keyboard.press("n")
+    tab.wait(lambda now: now["t"] == start)
+    tab.page.locator(".guidance").fill("4")
+    tab.wait(lambda now: now["guidance"] == 4)
+    tab.page.locator(".guidance").blur()
+    assert tab.step(2)[1] != learned
+
+
+def test_a_gamepad_drives(tab):
+    tab.page.evaluate("""() => {
+        const buttons = [...Array(8)].map((_, i) => ({ value: i === 7 ? 1 : 0 }));
+        navigator.getGamepads = () => [null, { axes: [-0.6, 0, 0, 0], buttons }];
+    }""")
+    tab.wait(lambda now: now["action"] == [0.6, 1])
+
+
+def test_the_gallery_begins_a_drive_in_the_scene_that_it_shows(tab):
+    brightness = """() => {
+        const canvas = document.querySelector(".true canvas");
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return data.reduce((sum, value, i) => sum + (i % 4 === 3 ? 0 : value), 0) / (0.75 * data.length);
+    }"""
+    shown = {}
+    for scene in ("day, clear", "night, clear"):
+        seed = tab.now["seed"]
+        tab.page.locator(".gallery .scene", has_text=scene).click()
+        tab.wait(lambda now, seed=seed: now["seed"] > seed and now["t"] >= 1)
+        shown[scene] = tab.page.evaluate(brightness)
+    assert shown["day, clear"] > shown["night, clear"] + 30
 
 
 def test_a_second_tab_waits_with_a_message_and_then_drives(tab, browser, server):
@@ -196,5 +256,19 @@ def test_the_page_comes_back_after_the_server_did(browser, checkpoint, tmp_path)
             server = Server(checkpoint, tmp_path, port=server.port)
             assert tab.wait(lambda now: now["t"] >= 1)["seed"] == first["seed"]
             assert all("ERR_CONNECTION_REFUSED" in error for error in tab.errors), tab.errors
+    finally:
+        server.stop()
+
+
+def test_the_gallery_leads_to_another_world(browser, checkpoint, tmp_path):
+    server = Server(checkpoint, tmp_path)
+    try:
+        with Tab(browser, server) as tab:
+            tab.wait(lambda now: now["t"] >= 1)
+            tab.page.locator(".gallery .world", has_text="city-64").click()
+            tab.wait_for_text(".model-name", "city-64")
+            tab.wait(lambda now: now["t"] >= 2)
+            assert tab.page.evaluate("document.querySelector('.imagined canvas').width") == 64
+            assert tab.errors == []
     finally:
         server.stop()

@@ -29,6 +29,20 @@ def test_an_imagined_world_continues_a_still_and_says_that_it_is_imagined(checkp
     assert "imagined" in page and "default-src 'none'" in page
 
 
+def test_cameras_stand_side_by_side_at_one_moment_and_in_a_film(tmp_path):
+    import av
+
+    lab = {"env_id": "worldsim/Lab-v0", "cameras": ["front", "top"], "seconds": 0.3}
+    with Image.open(preview("red", tmp_path / "x.png", **lab)) as picture:
+        assert picture.width > 1.8 * picture.height
+        left, right = (np.asarray(picture)[40:, part] for part in (slice(0, 256), slice(-256, None)))
+    assert np.abs(left.astype(int) - right).mean() > 10
+    with av.open(str(preview("", tmp_path / "x.mp4", **lab))) as film:
+        assert (film.streams.video[0].frames, film.streams.video[0].average_rate) == (7, 20)
+    page = preview("", tmp_path / "x.html", **lab).read_text()
+    assert "truth, front" in page and "truth, top" in page
+
+
 def test_the_scene_is_exported_as_geometry(tmp_path):
     scene = trimesh.load(preview("", tmp_path / "city.glb", env_kwargs=SMALL))
     assert len(scene.geometry) > 3
@@ -40,6 +54,8 @@ def test_the_scene_is_exported_as_geometry(tmp_path):
         ({"out": "x.mov"}, EnvError, ".gif"),
         ({"seconds": 61}, EnvError, "60 seconds"),
         ({"image": "x.png"}, EnvError, "--model"),
+        ({"cameras": ["front"], "model": "checkpoint"}, EnvError, "leave out --camera"),
+        ({"cameras": ["front", "moon"], "env_id": "worldsim/Lab-v0", "prompt": ""}, EnvError, "moon"),
         ({"out": "x.glb", "model": "checkpoint"}, EnvError, "no geometry"),
         ({"out": "x.glb", "prompt": "", "env_id": "counting_world:CountingWorld-v0"}, EnvError, "no geometry"),
         ({"prompt": "qwerty"}, PromptError, "qwerty"),

@@ -86,7 +86,8 @@ def test_a_drive_is_taken_home_as_gif_store_and_page(server, tmp_path):
         assert [store.info(i).source for i in (0, 1)] == ["imagined", "truth"]
         assert len(store.episode(0)) == len(store.episode(1)) == t and not store.verify()
         assert b"imagined by" in server.get(f"/drive/{key}.html")[2]
-        assert server.get(f"/drive/{key}.mp4")[0] == 404
+        assert server.get(f"/drive/{key}.mp4")[2][4:8] == b"ftyp"
+        assert server.get(f"/drive/{key}.exe")[0] == 404
     assert server.get(f"/drive/{key}.gif")[0] == 404, "gone with its page"
     assert server.get("/drive/guess.gif")[0] == 404
 

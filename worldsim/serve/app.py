@@ -11,23 +11,21 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.requests import HTTPConnection
-from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
-from worldsim.errors import WorldsimError
+from worldsim.errors import MissingExtraError, WorldsimError
 from worldsim.rollout import Rollout
-from worldsim.serve.drive import Drive
 from worldsim.serve.page import play_html
 from worldsim.serve.player import Player, Refused
-from worldsim.serve.record import gif_bytes, html_text, store_bytes
+from worldsim.serve.record import gif_bytes, html_text, mp4_bytes, store_bytes
 from worldsim.serve.seat import MAX_WAITING, Seat
-from worldsim.serve.truth import TruthProcess
-from worldsim.serve.watch import Watch
-from worldsim.sim import WorldModelEnv
+from worldsim.serve.worlds import Worlds
 
 __all__ = ["make_app"]
 
 _KINDS: dict[str, tuple[str, Callable[[Rollout, Rollout], bytes]]] = {
     "gif": ("image/gif", gif_bytes),
+    "mp4": ("video/mp4", mp4_bytes),
     "zip": ("application/zip", store_bytes),
     "html": ("text/html; charset=utf-8", lambda imagined, true: html_text(imagined, true).encode()),
 }
@@ -40,21 +38,17 @@ _HEADERS = {
 
 
 def make_app(
-    env: WorldModelEnv,
-    truth: TruthProcess,
+    worlds: Worlds,
     *,
-    watch: Watch | None = None,
     seed: int = 0,
     real_time: bool = True,
     token: str | None = None,
     hosts: Sequence[str] | None = None,
 ) -> FastAPI:
-    """Return the application of one pair of worlds.
+    """Return the application of a pair of worlds.
 
     Args:
-        env: The imagined world.
-        truth: The true one.
-        watch: Reads the uncertainty of imagined steps.
+        worlds: What is driven first, and what a page may go to.
         seed: Env seed of the first drive of a page.
         real_time: Whether the worlds keep their own time at first.
         token: Every address must carry it as ``?token=``; None asks for none.
@@ -85,7 +79,16 @@ def make_app(
     async def page(request: Request) -> Response:
         if not may_enter(request):
             return PlainTextResponse("Open this player by the address that it printed.", 403)
-        return HTMLResponse(play_html(env.model.name, truth.facts.env_id), headers=_HEADERS)
+        return HTMLResponse(play_html(worlds.pair.env.model.name, worlds.pair.truth.facts.env_id), headers=_HEADERS)
+
+    @app.get("/gallery")
+    async def gallery(request: Request) -> Response:
+        if not may_enter(request):
+            return PlainTextResponse("Open this player by the address that it printed.", 403)
+        try:
+            return JSONResponse(await asyncio.to_thread(worlds.gallery), headers=_HEADERS)
+        except WorldsimError as error:
+            return PlainTextResponse(str(error), 409)
 
     @app.get("/drive/{key}.{kind}")
     async def download(request: Request, key: str, kind: str) -> Response:
@@ -98,7 +101,10 @@ def make_app(
                 imagined, true = await work(player.drive.rollouts)
             except WorldsimError as error:
                 return PlainTextResponse(str(error), 409)
-            data = await asyncio.to_thread(pack, imagined, true)
+            try:
+                data = await asyncio.to_thread(pack, imagined, true)
+            except MissingExtraError as error:
+                return PlainTextResponse(str(error), 501)
         name = f"worldsim-imagined-{player.drive.seed}.{kind}"
         headers = {**_HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}
         return Response(data, media_type=media_type, headers=headers)
@@ -112,8 +118,7 @@ def make_app(
         if seat.is_full:
             await socket.close(1013, f"{MAX_WAITING} pages are waiting already; try later")
             return
-        drive = Drive(env=env, truth=truth, watch=watch)
-        player = Player(socket, drive, work, seed=seed, key=secrets.token_urlsafe(16), real_time=real_time)
+        player = Player(socket, worlds, work, seed=seed, key=secrets.token_urlsafe(16), real_time=real_time)
 
         async def drive_in_turn() -> None:
             async with seat.taken(lambda ahead: player.tell(kind="queue", ahead=ahead)):

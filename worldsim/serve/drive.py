@@ -112,6 +112,8 @@ class Drive:
     branches: dict[int, Branch] = field(default_factory=dict)
     seed: int = 0
     """Env seed of the truth."""
+    camera: str = ""
+    """From where the truth is shown; empty for the camera of its frames."""
     _kept: dict[int, _Kept] = field(default_factory=dict)
     _next_branch: int = 1
 
@@ -143,11 +145,11 @@ class Drive:
         is_known = self._model_knows(prompt) if prompt else False
         try:
             asked = {"prompt": prompt} if prompt and self.truth.facts.takes_prompts else {}
-            start = self.truth.ask("begin", seed, num_steps, fixed | asked)
+            start = self.truth.ask("begin", seed, num_steps, fixed | asked, self.camera)
         except PromptError:
             if not is_known:
                 raise
-            start = self.truth.ask("begin", seed, num_steps, fixed)
+            start = self.truth.ask("begin", seed, num_steps, fixed, self.camera)
         context = {"frames": start.frames, "actions": start.actions}
         frame, _ = self.env.reset(
             seed=seed, options={"start": context, "prompt": prompt} if is_known else {"start": context}
@@ -237,6 +239,16 @@ class Drive:
         self._keep()
         return unknown
 
+    def look_from(self, camera: str) -> Moment:
+        """Show the truth from another camera, the present moment first.
+
+        Raises:
+            EnvError: If there is no such camera.
+        """
+        self.moments[-1] = replace(self.now, true=replace(self.now.true, view=self.truth.ask("look_from", camera)))
+        self.camera = camera
+        return self.now
+
     def rewind(self, num_steps: int) -> Moment:
         """Go back by ``num_steps``, or to the kept moment nearest to that.
 
@@ -321,7 +333,9 @@ class Drive:
     def _return(self) -> Moment:
         kept = self._kept[self.now.t]
         self.env.restore(kept.imagined)
-        self.truth.ask("restore", kept.true)
+        view = self.truth.ask("restore", kept.true)  # from the camera of now, whichever it was then
+        if view is not None or self.now.true.view is not None:
+            self.moments[-1] = replace(self.now, true=replace(self.now.true, view=view))
         return self.now
 
     def _model_knows(self, prompt: str) -> bool:

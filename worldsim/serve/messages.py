@@ -23,7 +23,9 @@ __all__ = [
     "Act",
     "BackTo",
     "Branch",
+    "Camera",
     "Drop",
+    "Guidance",
     "Horizon",
     "Message",
     "Pace",
@@ -35,7 +37,9 @@ __all__ = [
     "Sampler",
     "Seen",
     "Step",
+    "World",
     "frame_bytes",
+    "jpeg",
     "read_message",
 ]
 
@@ -127,6 +131,27 @@ class Prompt(_Message):
     text: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT)]
 
 
+class Camera(_Message):
+    """Show the truth from another camera."""
+
+    do: Literal["camera"]
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Guidance(_Message):
+    """How much stronger than learned a prompt acts."""
+
+    do: Literal["guidance"]
+    value: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+
+
+class World(_Message):
+    """Go to the world of another bundled model."""
+
+    do: Literal["world"]
+    model: Annotated[str, Field(min_length=1, max_length=64)]
+
+
 class Policy(_Message):
     """Let a policy drive, or nobody but the person."""
 
@@ -156,7 +181,23 @@ class Pace(_Message):
 
 
 Message = (
-    Act | Seen | Pause | Step | Rewind | Reset | Branch | BackTo | Drop | Prompt | Policy | Sampler | Horizon | Pace
+    Act
+    | Seen
+    | Pause
+    | Step
+    | Rewind
+    | Reset
+    | Branch
+    | BackTo
+    | Drop
+    | Prompt
+    | Camera
+    | Guidance
+    | World
+    | Policy
+    | Sampler
+    | Horizon
+    | Pace
 )
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="do")])
 
@@ -177,12 +218,13 @@ def read_message(text: str) -> Message:
 
 def frame_bytes(header: dict[str, Any], imagined: np.ndarray, true: np.ndarray) -> bytes:
     """Return a frame message; the header gains the lengths of the two images."""
-    images = [_jpeg(frame) for frame in (imagined, true)]
+    images = [jpeg(frame) for frame in (imagined, true)]
     text = json.dumps({**header, "sizes": [len(image) for image in images]}, ensure_ascii=False).encode()
     return struct.pack("<I", len(text)) + text + b"".join(images)
 
 
-def _jpeg(frame: np.ndarray) -> bytes:
+def jpeg(frame: np.ndarray) -> bytes:
+    """Return a frame (H, W, 3) uint8 as JPEG."""
     out = io.BytesIO()
     Image.fromarray(frame).save(out, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     return out.getvalue()

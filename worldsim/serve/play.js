@@ -86,14 +86,46 @@
       return label;
     });
     part(".factors").replaceChildren(...selects);
-    for (const kind of ["gif", "html", "zip"]) {
+    for (const kind of ["gif", "mp4", "html", "zip"]) {
       part(`.downloads .${kind}`).href = `/drive/${notice.key}.${kind}${location.search}`;
     }
+    part(".model-name").textContent = notice.model;
+    part(".env-name").textContent = notice.env;
+    part(".camera-choice").hidden = notice.cameras.length < 2;
+    part(".camera").replaceChildren(...notice.cameras.map((name) => new Option(name, name)));
+    part(".imagined-camera-choice").hidden = !notice.imagined_cameras.length;
+    part(".imagined-camera").replaceChildren(...notice.imagined_cameras.map((name) => new Option(name, name)));
+    part(".imagined-camera").disabled = notice.imagined_cameras.length < 2;
+    part(".imagined .from").textContent = notice.cameras.length ? notice.imagined_cameras.join(", ") : "";
+    showGallery(notice.env);
     buildPad();
     part(".keys").textContent = controls.axes
       .filter((axis) => axis.low.length)
       .map((axis) => `${axis.low.map(keyName).join(" or ")} and ${axis.high.map(keyName).join(" or ")} ${axis.name}; `)
       .join("");
+  }
+
+  let galleryOf = ""; // the world that the gallery shows
+
+  async function showGallery(world) {
+    if (world === galleryOf) return;
+    galleryOf = world;
+    const answer = await fetch(`/gallery${location.search}`);
+    if (!answer.ok) return;
+    const { worlds, scenes } = await answer.json();
+    const card = ({ title, picture }, what, does) => {
+      const made = button("", does, what);
+      const image = document.createElement("img");
+      [image.src, image.alt] = [picture, ""];
+      made.append(image, title);
+      return made;
+    };
+    const others = worlds.filter(({ model }) => model !== hello.model);
+    part(".gallery").replaceChildren(
+      ...others.map((one) => card({ ...one, title: `${one.model}: ${one.title}` }, "world", () => say({ do: "world", model: one.model }))),
+      ...scenes.map((one) => card(one, "scene", () => say({ do: "reset", variation: one.variation }))),
+    );
+    part(".gallery").hidden = !others.length && !scenes.length;
   }
 
   function keyName(code) {
@@ -174,8 +206,12 @@
     text(".player .caption", header.caption ? header.caption.join(" / ") : "");
     text(".pause", header.paused ? "Go on" : "Pause");
     part(".policy").value = header.policy || "";
+    const from = header.camera || hello.cameras[0] || "";
+    part(".true .from").textContent = from;
+    part(".camera").value = from;
+    part(".difference").classList.toggle("meaningless", header.camera !== "" && header.camera !== hello.cameras[0]);
     part(".real-time").checked = header.real_time;
-    for (const [name, value] of [[".sampler", header.sampler_steps], [".horizon", header.horizon]]) {
+    for (const [name, value] of [[".sampler", header.sampler_steps], [".guidance", header.guidance], [".horizon", header.horizon]]) {
       if (document.activeElement !== part(name)) part(name).value = value;
       part(name).nextElementSibling.textContent = value;
     }
@@ -355,6 +391,11 @@
     say({ do: "policy", name: target.value || null });
     target.blur();
   });
+  part(".camera").addEventListener("change", ({ target }) => {
+    say({ do: "camera", name: target.value });
+    target.blur();
+  });
+  part(".guidance").addEventListener("change", ({ target }) => say({ do: "guidance", value: Number(target.value) }));
   part(".sampler").addEventListener("change", ({ target }) => say({ do: "sampler", steps: Number(target.value) }));
   part(".horizon").addEventListener("change", ({ target }) => say({ do: "horizon", steps: Number(target.value) }));
   part(".real-time").addEventListener("change", ({ target }) => say({ do: "pace", real_time: target.checked }));

@@ -23,6 +23,7 @@ from worldsim.serve.controls import controls_of, to_action
 from worldsim.serve.drive import Drive, Moment
 from worldsim.serve.messages import MAX_BYTES, Message, frame_bytes, read_message
 from worldsim.serve.watch import UNSURE
+from worldsim.serve.worlds import Pair, Worlds
 
 __all__ = ["Player", "Refused"]
 
@@ -52,7 +53,7 @@ class Player:
 
     Args:
         socket: An accepted connection.
-        drive: Both worlds; only touched through ``work``.
+        worlds: What may be driven; its pair is only touched through ``work``.
         work: Runs a function where the worlds live, and awaits its result.
         seed: Env seed of the first drive.
         key: Names the drive in download addresses; nobody else knows it.
@@ -60,12 +61,14 @@ class Player:
     """
 
     socket: WebSocket
-    drive: Drive
+    worlds: Worlds
     work: Callable[..., Awaitable[Any]]
     seed: int
     key: str
     real_time: bool = True
 
+    drive: Drive = field(init=False)
+    """Since this page is at the wheel."""
     paused: bool = False
     policy: str | None = None
     _notices: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=64))
@@ -125,21 +128,7 @@ class Player:
 
     async def play(self) -> None:
         """Drive until cancelled."""
-        facts = self.drive.truth.facts
-        model = self.drive.env.model
-        self.tell(
-            kind="hello",
-            model=model.name,
-            env=facts.env_id,
-            height=model.spec.height,
-            width=model.spec.width,
-            control_dt=facts.control_dt,
-            controls=controls_of(self.drive.env.action_space, self.drive.env.action_spec),
-            policies=list(facts.policies),
-            factors={name: list(values) for name, values in facts.factors.items()},
-            key=self.key,
-            unsure=None if self.drive.watch is None else UNSURE,
-        )
+        self._board(self.worlds.pair)
         self._commands.clear()  # whatever was asked for while others drove
         self._commands.append(messages.Reset(do="reset", seed=self.seed))
         due = time.monotonic()
@@ -158,7 +147,8 @@ class Player:
                 if self._commands:
                     continue
             begun = time.monotonic()
-            due = begun + facts.control_dt if begun - due > facts.control_dt else due + facts.control_dt
+            control_dt = self.drive.truth.facts.control_dt
+            due = begun + control_dt if begun - due > control_dt else due + control_dt
             await self._step()
             self._num_steps += 1
             self._num_late += time.monotonic() > due
@@ -170,7 +160,7 @@ class Player:
             raise EnvError(f"a message is a text of at most {MAX_BYTES} bytes")
         message = read_message(text)
         if isinstance(message, messages.Act):
-            to_action(self.drive.env.action_space, message.axes, message.choices)  # raises if it does not fit
+            to_action(self.worlds.pair.env.action_space, message.axes, message.choices)  # raises if it does not fit
             self._act = message
         elif isinstance(message, messages.Seen):
             if message.frame == self._sent and self._seen < self._sent:
@@ -239,6 +229,16 @@ class Player:
                 return
             self.policy = order.name
             await self._attempt(lambda: drive.now)
+        elif isinstance(order, messages.Camera):
+            await self._attempt(lambda: drive.look_from(order.name))
+        elif isinstance(order, messages.Guidance):
+            drive.env.guidance = order.value
+            await self._attempt(lambda: drive.now)
+        elif isinstance(order, messages.World):
+            pair = await self._attempt(lambda: self.worlds.go_to(order.model), shows=False)
+            if pair is not None:
+                self._board(pair)
+                self._commands.appendleft(messages.Reset(do="reset", seed=self.seed))
         elif isinstance(order, messages.Sampler):
             drive.env.sampler_steps = order.steps
             await self._attempt(lambda: drive.now)
@@ -248,6 +248,29 @@ class Player:
         elif isinstance(order, messages.Pace):
             self.real_time = order.real_time
             await self._attempt(lambda: drive.now)
+
+    def _board(self, pair: Pair) -> None:
+        """Begin to drive a pair of worlds, and greet the page with what it needs to know."""
+        pair.env.guidance = 1.0
+        self.drive = Drive(env=pair.env, truth=pair.truth, watch=pair.watch)
+        self.policy, self._act = None, None
+        facts, model = pair.truth.facts, pair.env.model
+        imagined_from = model.spec.env_kwargs.get("cameras") or facts.cameras[:1]
+        self.tell(
+            kind="hello",
+            model=model.name,
+            env=facts.env_id,
+            height=model.spec.height,
+            width=model.spec.width,
+            control_dt=facts.control_dt,
+            controls=controls_of(pair.env.action_space, pair.env.action_spec),
+            policies=list(facts.policies),
+            factors={name: list(values) for name, values in facts.factors.items()},
+            cameras=list(facts.cameras),
+            imagined_cameras=list(imagined_from),
+            key=self.key,
+            unsure=None if pair.watch is None else UNSURE,
+        )
 
     def _tell_branches(self) -> None:
         branches = [{"number": b.number, "t": b.t} for b in self.drive.branches.values()]
@@ -263,7 +286,8 @@ class Player:
                 moment: Any = call()
                 self.paused = self.paused or moment.is_over
                 header = self._header(moment, input_number)
-                return moment, frame_bytes(header, moment.imagined, moment.true.frame)
+                shown = moment.true.frame if moment.true.view is None else moment.true.view
+                return moment, frame_bytes(header, moment.imagined, shown)
 
             moment, self._frame = await self.work(call_and_encode)
         except WorldsimError as error:
@@ -297,6 +321,8 @@ class Player:
             "steps": self._num_steps,
             "late": self._num_late,
             "sampler_steps": env.sampler_steps or env.model.config.sampler_steps,
+            "guidance": env.guidance,
+            "camera": self.drive.camera,
             "horizon": env.horizon,
             "real_time": self.real_time,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,18 @@ from worldsim.collect.worker import make_image_env
 from worldsim.errors import EnvError, PromptError
 from worldsim.page import Scene, Track, page_html, player_html
 from worldsim.rollout import control_dt_of
-from worldsim.serve.record import film_bytes, labelled
+from worldsim.serve.record import gif_film, labelled, mp4_film
 from worldsim.sim import WorldModelEnv
 from worldsim.sim.actions import neutral_actions
 
 __all__ = ["KINDS", "MAX_SECONDS", "preview"]
 
-KINDS = (".png", ".gif", ".html", ".glb")
+KINDS = (".png", ".gif", ".mp4", ".html", ".glb")
 """What a preview may be written as, by the file's name; GLB is of the truth alone."""
 MAX_SECONDS = 60.0
 _SHEET = 5  # frames of a picture, side by side
+_CALM = ("lane_follower", "expert")  # policies that show a world at its best, the first that it has
+_ENCODERS = {".gif": gif_film, ".mp4": mp4_film}
 
 
 def preview(
@@ -36,6 +38,7 @@ def preview(
     env_id: str = "worldsim/City-v0",
     model: Any = None,
     image: str | Path | None = None,
+    cameras: Sequence[str] = (),
     seconds: float = 4.0,
     seed: int = 0,
     env_kwargs: Mapping[str, Any] | None = None,
@@ -48,12 +51,14 @@ def preview(
         env_id: The true world.
         model: Name, path or loaded model: its imagined world instead of the true one.
         image: A still that the imagined world begins from; resized to the model's frames.
+        cameras: Named cameras of the true world, side by side, all of the same moment; its default one if empty. A
+            picture then shows one moment, the last.
         seconds: How long, up to 60.
         seed: Everything random follows from it.
         env_kwargs: Constructor arguments of the true world.
 
     Raises:
-        EnvError: If the ending, the time or the combination is not possible.
+        EnvError: If the ending, the time, a camera or the combination is not possible.
         PromptError: If the world understood no word of the prompt.
         CheckpointError: If there is no such model.
     """
@@ -64,12 +69,14 @@ def preview(
         raise EnvError(f"a preview takes up to {MAX_SECONDS:g} seconds; got {seconds:g}")
     if image is not None and model is None:
         raise EnvError("a still can only be continued by a model; add --model")
+    if cameras and model is not None:
+        raise EnvError("a model imagines the camera that it was trained on; leave out --camera or --model")
     if path.suffix == ".glb":
         if model is not None:
             raise EnvError("an imagined world has no geometry; a .glb is of the true one: leave out --model")
         return _write_scene(path, env_id, prompt, seed, env_kwargs or {})
     if model is None:
-        film = _true(env_id, prompt, seconds, seed, env_kwargs or {})
+        film = _true(env_id, prompt, tuple(cameras), seconds, seed, env_kwargs or {})
     else:
         film = _imagined(model, prompt, image, seconds, seed)
     return _write(path, film, prompt)
@@ -77,33 +84,47 @@ def preview(
 
 @dataclass(frozen=True)
 class _Film:
-    """Frames (T + 1, H, W, 3) of a world, each ``frame_dt`` seconds long."""
+    """What was seen of a world, every ``frame_dt`` seconds."""
 
-    frames: np.ndarray
+    views: Mapping[str, np.ndarray]
+    """(T + 1, H, W, 3) uint8 by label; a label begins with ``truth`` or ``imagined``."""
     frame_dt: float
     env_id: str
-    label: str
-    """``truth`` or ``imagined``."""
 
 
-def _true(env_id: str, prompt: str, seconds: float, seed: int, env_kwargs: Mapping[str, Any]) -> _Film:
-    env, to_frame = make_image_env(env_id, env_kwargs)
+def _true(
+    env_id: str, prompt: str, cameras: tuple[str, ...], seconds: float, seed: int, env_kwargs: Mapping[str, Any]
+) -> _Film:
+    env, views_of = _seen_by(env_id, cameras, env_kwargs)
     try:
         policies = policies_of(env)
-        policy = policies.get("lane_follower", policies["mixture"])(seed)
+        policy = next((policies[name] for name in _CALM if name in policies), policies["mixture"])(seed)
         obs, info = _reset(env, env_id, prompt, seed)
-        frames = [np.array(to_frame(obs))]
+        moments = [views_of(obs)]
         for _ in range(round(seconds / control_dt_of(env))):
             action: Any = policy(obs, info)
             if isinstance(env.action_space, gym.spaces.Discrete):
                 action = int(action)
             obs, _, terminated, truncated, info = env.step(action)
-            frames.append(np.array(to_frame(obs)))
+            moments.append(views_of(obs))
             if terminated or truncated:
                 break
-        return _Film(np.stack(frames), control_dt_of(env), env_id, "truth")
+        views = {label: np.stack([moment[label] for moment in moments]) for label in moments[0]}
+        return _Film(views, control_dt_of(env), env_id)
     finally:
         env.close()
+
+
+def _seen_by(
+    env_id: str, cameras: tuple[str, ...], env_kwargs: Mapping[str, Any]
+) -> tuple[gym.Env, Callable[[Any], dict[str, np.ndarray]]]:
+    """Make an env, and a function from its obs to what each camera sees, by label."""
+    if len(cameras) < 2:
+        env, to_frame = make_image_env(env_id, {**env_kwargs, **({"cameras": cameras} if cameras else {})})
+        label = f"truth, {cameras[0]}" if cameras else "truth"
+        return env, lambda obs: {label: np.array(to_frame(obs))}
+    env = gym.make(env_id, disable_env_checker=True, **{**env_kwargs, "cameras": cameras})
+    return env, lambda obs: {f"truth, {name}": np.array(obs[f"rgb/{name}"]) for name in cameras}
 
 
 def _imagined(model: Any, prompt: str, image: str | Path | None, seconds: float, seed: int) -> _Film:
@@ -120,7 +141,7 @@ def _imagined(model: Any, prompt: str, image: str | Path | None, seconds: float,
         frames.append(frame)
         if terminated or truncated:
             break
-    return _Film(np.stack(frames), env.control_dt, spec.env_id, "imagined")
+    return _Film({"imagined": np.stack(frames)}, env.control_dt, spec.env_id)
 
 
 def _reset(env: gym.Env, env_id: str, prompt: str, seed: int) -> tuple[Any, Mapping[str, Any]]:
@@ -149,17 +170,24 @@ def _write_scene(path: Path, env_id: str, prompt: str, seed: int, env_kwargs: Ma
 
 def _write(path: Path, film: _Film, prompt: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
+    num_frames = len(next(iter(film.views.values())))
     if path.suffix == ".html":
-        track = Track(label=film.label, frames=film.frames)
-        scene = Scene(title=prompt or film.env_id, tracks=[track], captions=[(0, prompt)] if prompt else [])
+        tracks = [Track(label=label, frames=frames) for label, frames in film.views.items()]
+        scene = Scene(title=prompt or film.env_id, tracks=tracks, captions=[(0, prompt)] if prompt else [])
         body = player_html([scene], frame_dt=film.frame_dt, difference=None)
-        title = f"{film.env_id}, {film.label}"
+        title = f"{film.env_id}, {next(iter(film.views)).partition(',')[0]}"
         path.write_text(page_html(title, f"<h1>{title}</h1>\n{body}"), encoding="utf-8")
-    elif path.suffix == ".gif":
-        path.write_bytes(film_bytes([labelled([(frame, film.label)]) for frame in film.frames], film.frame_dt))
+    elif path.suffix == ".png":
+        if len(film.views) > 1:
+            picture = labelled([(frames[-1], label) for label, frames in film.views.items()])
+        else:
+            ((label, frames),) = film.views.items()
+            chosen = np.linspace(0, num_frames - 1, min(_SHEET, num_frames)).round().astype(int)
+            picture = labelled([(frames[t], f"{label}, {t * film.frame_dt:.1f} s") for t in chosen])
+        picture.save(path)
     else:
-        chosen = np.linspace(0, len(film.frames) - 1, min(_SHEET, len(film.frames))).round().astype(int)
-        labelled([(film.frames[t], f"{film.label}, {t * film.frame_dt:.1f} s") for t in chosen]).save(path)
+        pictures = [labelled([(frames[t], label) for label, frames in film.views.items()]) for t in range(num_frames)]
+        path.write_bytes(_ENCODERS[path.suffix](pictures, film.frame_dt))
     return path
 
 

@@ -9,6 +9,7 @@ import io
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from PIL import Image, ImageDraw, ImageFont
 from worldsim.page import Scene, Track, page_html, player_html
 from worldsim.rollout import Rollout
 from worldsim.store import RolloutStore
+from worldsim.store.formats.films import FilmWriter
 
-__all__ = ["film_bytes", "gif_bytes", "html_text", "labelled", "store_bytes"]
+__all__ = ["gif_bytes", "gif_film", "html_text", "labelled", "mp4_bytes", "mp4_film", "store_bytes"]
 
 _SIDE = 256  # pixels, the longer side of a world in a GIF
 _BAR, _GAP, _MARGIN = 22, 6, 6  # pixels
@@ -26,19 +28,46 @@ _BAR, _GAP, _MARGIN = 22, 6, 6  # pixels
 
 def gif_bytes(imagined: Rollout, true: Rollout) -> bytes:
     """Return both worlds side by side as an animated GIF at the worlds' own speed; "imagined" stands in every frame."""
-    frames = []
-    for t in range(max(len(imagined), len(true)) + 1):
-        sides = (("truth", true), ("imagined", imagined))
-        frames.append(labelled([(r.obs[min(t, len(r))], label + " (ended)" * (t > len(r))) for label, r in sides]))
-    return film_bytes(frames, true.control_dt)
+    return gif_film(_side_by_side(imagined, true), true.control_dt)
 
 
-def film_bytes(frames: Sequence[Image.Image], frame_dt: float) -> bytes:
+def mp4_bytes(imagined: Rollout, true: Rollout) -> bytes:
+    """Return both worlds side by side as an H.264 film at the worlds' own speed; "imagined" stands in every frame.
+
+    Raises:
+        MissingExtraError: If PyAV is not installed.
+    """
+    return mp4_film(_side_by_side(imagined, true), true.control_dt)
+
+
+def gif_film(frames: Sequence[Image.Image], frame_dt: float) -> bytes:
     """Return pictures as an animated GIF, ``frame_dt`` seconds each."""
     out = io.BytesIO()
     first, *rest = [frame.quantize(128, Image.Quantize.FASTOCTREE) for frame in frames]
     first.save(out, "GIF", save_all=True, append_images=rest, duration=round(1000 * frame_dt), loop=0, optimize=False)
     return out.getvalue()
+
+
+def mp4_film(frames: Sequence[Image.Image], frame_dt: float) -> bytes:
+    """Return pictures as an H.264 film, ``frame_dt`` seconds each.
+
+    Raises:
+        MissingExtraError: If PyAV is not installed.
+    """
+    rate = Fraction(1 / frame_dt).limit_denominator(1000)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        with FilmWriter(path, frames[0].height, frames[0].width, rate, extra="play") as film:
+            film.add(np.asarray(frame) for frame in frames)
+        return path.read_bytes()
+
+
+def _side_by_side(imagined: Rollout, true: Rollout) -> list[Image.Image]:
+    sides = (("truth", true), ("imagined", imagined))
+    return [
+        labelled([(r.obs[min(t, len(r))], label + " (ended)" * (t > len(r))) for label, r in sides])
+        for t in range(max(len(imagined), len(true)) + 1)
+    ]
 
 
 def labelled(frames: Sequence[tuple[np.ndarray, str]]) -> Image.Image:

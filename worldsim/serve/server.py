@@ -6,17 +6,10 @@ import ipaddress
 import secrets
 import socket
 import webbrowser
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from worldsim.errors import EnvError, MissingExtraError
-from worldsim.model import CHECKPOINTS
-from worldsim.serve.drive import check_pair
-from worldsim.serve.truth import TruthProcess
-from worldsim.serve.watch import Watch
-from worldsim.sim import WorldModelEnv
-from worldsim.sim.uncertainty import CALIBRATION_FILE, open_gauge
 
 __all__ = ["play"]
 
@@ -67,22 +60,16 @@ def play(
     except ImportError as error:
         raise MissingExtraError(error.name or "fastapi", "play", "play in a browser") from None
     from worldsim.serve.app import make_app
+    from worldsim.serve.worlds import Worlds, open_pair
 
     listener = _listen(host, port)
-    imagined = WorldModelEnv(model, sampler_steps=sampler_steps, device=device, threads=threads)
-    spec = imagined.model.spec
-    watch = _watch(imagined, model, uncertainty, threads)
-    truth_id = env_id or spec.env_id
-    kwargs: Mapping[str, Any] = spec.env_kwargs if truth_id == spec.env_id else {}
-    truth = TruthProcess(truth_id, kwargs)
+    options = {"sampler_steps": sampler_steps, "device": device, "threads": threads}
+    worlds = Worlds(open_pair(model, env_id, uncertainty=uncertainty, **options), options)
     is_local = _is_loopback(host)
     token = None if is_local else secrets.token_urlsafe(16)
     try:
-        check_pair(spec, truth.facts)
         app = make_app(
-            imagined,
-            truth,
-            watch=watch,
+            worlds,
             seed=seed,
             real_time=real_time,
             token=token,
@@ -106,9 +93,7 @@ def play(
             webbrowser.open(address)
         uvicorn.Server(config).run(sockets=[listener])
     finally:
-        if watch is not None:
-            watch.close()
-        truth.close()
+        worlds.pair.close()
         listener.close()
 
 
@@ -126,15 +111,6 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {reason}; choose another --port, or 0 for a free one"
         ) from None
     return listener
-
-
-def _watch(env: WorldModelEnv, model: Any, uncertainty: str | None, threads: int | None) -> Watch | None:
-    if uncertainty is None:
-        places = [CHECKPOINTS / env.model.name, Path(str(model)), Path(str(model)) / "checkpoint"]
-        if not any((place / CALIBRATION_FILE).is_file() for place in places):
-            return None
-    gauge = open_gauge(uncertainty or True, model, env.model)
-    return None if gauge is None else Watch(gauge, threads)
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,24 +5,29 @@
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 import pickle
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from multiprocessing.connection import Connection
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from worldsim.collect import policies_of
 from worldsim.collect.worker import make_image_env
 from worldsim.errors import EnvError, WorldsimError
 from worldsim.rollout import control_dt_of
+from worldsim.sim.actions import neutral_actions
 
 __all__ = ["TrueMoment", "TrueStart", "TrueWorld", "TruthFacts", "TruthProcess"]
 
 _MAX_SEEDS = 10
+_SHORT = 4  # values of a choice that a gallery shows all of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +43,8 @@ class TruthFacts:
     takes_prompts: bool
     factors: Mapping[str, tuple[str, ...]]
     """Named choices that a reset may fix, each with its values."""
+    cameras: tuple[str, ...]
+    """Where it can be seen from; the first is what the model imagines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +61,8 @@ class TrueMoment:
     events: tuple[str, ...] = ()
     caption: tuple[str, str] | None = None
     """In English and Chinese."""
+    view: np.ndarray | None = None
+    """(H, W, 3) uint8, the same moment from the chosen camera; None where that is the frame's own."""
 
     @property
     def end(self) -> str:
@@ -93,6 +102,9 @@ class TrueWorld:
         self._env, self._to_frame = make_image_env(env_id, {**self._kwargs, "max_episode_steps": -1})
         self._world: Any = self._env.unwrapped
         self._policies: dict[str, Any] = {}
+        self._cameras = _cameras_of(self._world)
+        self._camera = self._cameras[0] if self._cameras else ""
+        self._view: np.ndarray | None = None
 
     def facts(self) -> TruthFacts:
         """Return what the truth offers."""
@@ -108,9 +120,10 @@ class TrueWorld:
             policies=tuple(policies_of(self._env)),
             takes_prompts=hasattr(self._world, "set_prompt"),
             factors={name: values for name, spec in factors.items() if (values := _choices(spec))},
+            cameras=self._cameras,
         )
 
-    def begin(self, seed: int, num_steps: int, options: Mapping[str, Any]) -> TrueStart:
+    def begin(self, seed: int, num_steps: int, options: Mapping[str, Any], camera: str = "") -> TrueStart:
         """Reset, let the policy ``mixture`` drive ``num_steps`` steps, and return them.
 
         A seed whose episode ends before is passed over for the next one.
@@ -119,16 +132,20 @@ class TrueWorld:
             seed: Env seed.
             num_steps: True steps before the person takes over.
             options: Reset options.
+            camera: From where it is shown; empty for the camera of its frames.
 
         Raises:
             EnvError: If ten episodes in a row end too early.
             PromptError: If no word of a prompt was understood.
         """
+        camera = camera or (self._cameras[0] if self._cameras else "")
+        if camera != self._camera:
+            self._open(camera)
         for k in range(_MAX_SEEDS):
             self._seed, self._options, self._actions = seed + k, dict(options), []
             self._policies = {}
             obs, self._info = self._env.reset(seed=self._seed, options=self._options or None)
-            self._frame = np.array(self._to_frame(obs))
+            self._see(obs)
             frames, actions, moment = [self._frame], [], self._moment()
             for _ in range(num_steps):
                 actions.append(self.act("mixture"))
@@ -163,7 +180,7 @@ class TrueWorld:
         """Advance by one control step."""
         obs, reward, terminated, truncated, self._info = self._env.step(_plain(action))
         self._actions.append(np.asarray(action))
-        self._frame = np.array(self._to_frame(obs))
+        self._see(obs)
         return self._moment(reward=float(reward), terminated=bool(terminated), truncated=bool(truncated))
 
     def set_prompt(self, text: str) -> tuple[list[str], bytes]:
@@ -175,20 +192,73 @@ class TrueWorld:
         unknown = list(self._world.set_prompt(text))
         return unknown, self._moment().snapshot
 
-    def restore(self, snapshot: bytes) -> None:
-        """Continue from a moment of this process's env."""
+    def look_from(self, camera: str) -> np.ndarray | None:
+        """Show the world from another camera from now on; return what it sees now, None for the frame's own.
+
+        Raises:
+            EnvError: If there is no such camera.
+        """
+        if camera not in self._cameras:
+            raise EnvError(f"{self._id} has the cameras {', '.join(self._cameras) or 'none to choose'}; got {camera!r}")
+        kept = self._world.snapshot()
+        self._open(camera)
+        obs, _ = self._env.reset(options={"snapshot": kept})
+        self._see(obs)
+        return self._view
+
+    def gallery(self, num_steps: int = 6) -> list[tuple[str, dict[str, str], np.ndarray]]:
+        """Return scenes to begin with: a title, the factors that make it, and a frame (H, W, 3) uint8 after some steps.
+
+        A world with scenarios or tasks shows each; another one each combination of its first two short choices.
+        """
+        factors = self.facts().factors
+        named = next((name for name in ("scenario", "task") if name in factors), None)
+        short = [name for name, values in factors.items() if len(values) <= _SHORT][:2]
+        chosen = [named] if named else short
+        scenes = []
+        for values in product(*(factors[name] for name in chosen)) if chosen else ():
+            variation = dict(zip(chosen, values, strict=True))
+            obs, _ = self._env.reset(seed=0, options={"variation": variation})
+            for _ in range(num_steps):
+                (rest,) = neutral_actions(self._env.action_space, 1)
+                obs, *_ = self._env.step(_plain(rest))
+            scenes.append((", ".join(values).replace("_", " "), variation, np.array(self._to_frame(obs))))
+        return scenes
+
+    def restore(self, snapshot: bytes) -> np.ndarray | None:
+        """Continue from a moment of this process's env; return what the chosen camera sees."""
         kept, self._frame, self._info, self._seed, self._options, self._actions = pickle.loads(snapshot)
         self._policies = {}
         if kept is not None:
+            if self._camera in self._cameras[1:]:
+                obs, _ = self._env.reset(options={"snapshot": kept})
+                self._see(obs)
+                return self._view
             self._world.restore(kept)
-            return
+            return None
         self._env.reset(seed=self._seed, options=self._options or None)
         for action in self._actions:
             self._env.step(_plain(action))
+        return None
 
     def close(self) -> None:
         """Free the env."""
         self._env.close()
+
+    def _open(self, camera: str) -> None:
+        """Make the env anew, seen from a camera beside its own."""
+        own = self._cameras[0]
+        self._env.close()
+        seen_from = {} if camera == own else {"cameras": (own, camera)}
+        kwargs = {**self._kwargs, **seen_from, "max_episode_steps": -1}
+        self._env = gym.make(self._id, disable_env_checker=True, **kwargs)
+        self._world, self._camera = self._env.unwrapped, camera
+        self._to_frame = (lambda obs: obs) if camera == own else (lambda obs: obs[f"rgb/{own}"])
+
+    def _see(self, obs: Any) -> None:
+        self._frame = np.array(self._to_frame(obs))
+        is_elsewhere = self._camera in self._cameras[1:]
+        self._view = np.array(obs[f"rgb/{self._camera}"]) if is_elsewhere else None
 
     def _moment(self, **ends: Any) -> TrueMoment:
         can_snapshot = hasattr(self._world, "snapshot") and hasattr(self._world, "restore")
@@ -299,6 +369,18 @@ def _serve(pipe: Connection, env_id: str, env_kwargs: dict[str, Any]) -> None:
 
 def _as_ours(error: Exception) -> WorldsimError:
     return error if isinstance(error, WorldsimError) else EnvError(f"the true world failed: {error!r}")
+
+
+def _said(event: Any) -> str:
+    """Return an event as a sentence."""
+    return str(event.get("en") or event.get("name")) if isinstance(event, Mapping) else str(event)
+
+
+def _cameras_of(world: Any) -> tuple[str, ...]:
+    """Return the cameras that a world can be made with, the one of its frames first."""
+    if "cameras" not in inspect.signature(type(world).__init__).parameters or not hasattr(world, "snapshot"):
+        return ()
+    return tuple(getattr(world, "scene_card", {}).get("cameras", {}))
 
 
 def _choices(factor: Any) -> tuple[str, ...]:
