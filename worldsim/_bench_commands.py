@@ -149,6 +149,9 @@ def physics(
         Path | None, typer.Option("--clips", metavar="DIR", help="Score on clips from elsewhere (npz) instead.")
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that score clips.")] = 2,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="Score no further clip after; go on later.")
+    ] = None,
     seed: NoSeed = 0,
     device: Device = "auto",
     threads: Threads = None,
@@ -187,6 +190,7 @@ def physics(
             sampler_steps=sampler_steps,
             rescore=rescore,
             workers=workers,
+            minutes=minutes,
             device=device,
             report=report,
             progress=progress,

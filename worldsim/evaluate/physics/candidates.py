@@ -217,13 +217,19 @@ def from_folder(path: str | Path) -> Candidate:
 
     A result has one frame per step, of any size: it is scaled to the clip's by area. Surplus frames behind the horizon
     are left out; if it has exactly one more, its first is taken to be the last context frame and left out instead.
+    Further noise samples of a clip may stand beside ``*.sample0`` as ``*.sample1`` and so on, for every clip alike.
     """
     root = Path(path)
 
     def imagine(requests: Sequence[Request]) -> list[np.ndarray]:
         return [_checked(_trimmed(_read_result(root, r.key), r), r) for r in requests]
 
-    return Candidate(name=root.name, imagine=imagine, has=lambda key: _result_of(root, key) is not None)
+    return Candidate(
+        name=root.name,
+        imagine=imagine,
+        draws_noise=any(root.glob("*.sample1*")),
+        has=lambda key: _result_of(root, key) is not None,
+    )
 
 
 def _has_results(root: Path) -> bool:

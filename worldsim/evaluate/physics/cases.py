@@ -42,7 +42,7 @@ class Case:
     perturbed: Clip
     wrong: Clip
     gravity: Clip | None = None
-    """The same start under half or twice the gravity."""
+    """The same start under half or twice the gravity, for cases into which corruptions are planted."""
 
 
 def scenarios_of(env: gym.Env, plan: Plan) -> tuple[str, ...]:
@@ -82,7 +82,8 @@ def record_case(env: gym.Env, plan: Plan, key: str, scenario: str, split: str, s
     named = _named(env, scenario)
     clip = _recorded(env, plan, named, split, seed)
     siblings = {"perturbed": _second_take(env, plan, clip), "wrong": _wrong_scene(env, plan, clip)}
-    if named and (changed := _changed_gravity(env, plan, clip)):
+    planted = named and split == "train" and int(key.rsplit(".", 1)[1]) < plan.corrupted
+    if planted and (changed := _changed_gravity(env, plan, clip)) is not None:
         siblings["gravity"] = changed
     for name, sibling in siblings.items():
         save_clip(folder / f"{key}.{name}.npz", sibling)

@@ -31,6 +31,7 @@ def bench(
     sampler_steps: int | None = None,
     rescore: bool = False,
     workers: int = 1,
+    minutes: float | None = None,
     device: str = "cpu",
     report: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -45,6 +46,7 @@ def bench(
         sampler_steps: Denoiser calls per frame of a world model.
         rescore: Compute every figure again from the frames that were kept.
         workers: Processes that score clips.
+        minutes: Score no further clip after this time; see `run_suite`.
         device: Where a world model runs.
         report: HTML file to write.
         progress: Called with (stage, done, total).
@@ -63,7 +65,7 @@ def bench(
         for part in ("scores", "parts"):
             shutil.rmtree(folder / part, ignore_errors=True)
     if clips is None:
-        run = run_suite(tested, plan, folder, workers=workers, progress=progress)
+        run = run_suite(tested, plan, folder, workers=workers, minutes=minutes, progress=progress)
     else:
         run = run_foreign(tested, load_foreign(clips), folder, workers=workers, seeds=plan.seeds, progress=progress)
     figures = run_figures(run)
@@ -125,8 +127,10 @@ def run_facts(run: Run) -> dict[str, Any]:
 
 def _notes(run: Run) -> list[str]:
     found = []
+    if len(run.keys) < run.num_planned:
+        found.append(f"{len(run.keys)} of {run.num_planned} clips are scored; run the command again for the others.")
     if not run.candidate.draws_noise:
-        found.append("This model draws no noise: every noise seed gives the same frames, and one was imagined.")
+        found.append("One sample per clip: this model draws no noise, or no further samples were given.")
     missing = [name for name in ("control", "text", "uncertainty") if "model" not in json.dumps(run.part(name))]
     for name in missing:
         if run.part(name):

@@ -59,7 +59,16 @@ def quick(suite: str) -> Plan:
     if suite not in SUITES:
         raise EnvError(f"the suite must be one of {', '.join(SUITES)}; got {suite!r}")
     if suite == "lab":
-        return Plan(suite=suite, size="quick", env_id=_ENVS[suite], clips={"train": 2, "high": 1}, sweeps=1)
+        return Plan(
+            suite=suite,
+            size="quick",
+            env_id=_ENVS[suite],
+            clips={"train": 2, "high": 1},
+            horizon=24,
+            training_clips=4,
+            corrupted=0,
+            sweeps=1,
+        )
     return Plan(
         suite=suite,
         size="quick",
@@ -83,11 +92,12 @@ def full(suite: str) -> Plan:
             plan,
             size="full",
             clips=clips,
+            horizon=32,
             training_clips=12,
-            corrupted=2,
+            corrupted=1,
             sweeps=4,
-            ensembles=4,
-            gravity_pairs=8,
+            ensembles=2,
+            gravity_pairs=6,
             fact_seeds=4,
         )
     return replace(plan, size="full", clips={"train": 32}, training_clips=64, corrupted=8, sweeps=8)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -60,12 +60,15 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run: what the summary and the report are made from."""
+    """A run as far as it is: what the summary and the report are made from."""
 
     folder: Path
     plan: Plan
     candidate: Candidate
     keys: tuple[str, ...]
+    """Of the cases that were scored."""
+    num_planned: int
+    """Cases of the plan."""
     minutes: float
     """Of all calls that it took."""
     ms_per_frame: float | None
@@ -163,7 +166,13 @@ class _Work:
 
 
 def run_suite(
-    candidate: Candidate, plan: Plan, folder: Path, *, workers: int = 1, progress: Progress | None = None
+    candidate: Candidate,
+    plan: Plan,
+    folder: Path,
+    *,
+    workers: int = 1,
+    minutes: float | None = None,
+    progress: Progress | None = None,
 ) -> Run:
     """Run a suite, or what is left of it.
 
@@ -172,6 +181,8 @@ def run_suite(
         plan: What is asked of it.
         folder: Of the run; another plan's or model's is refused.
         workers: Processes that score clips; the model runs in this one.
+        minutes: Begin no further clip after this time; the figures are then of the clips scored, and a later call goes
+            on. Control, text and uncertainty come before clips are scored, and in full. None takes all clips.
         progress: Called with (stage, done, total).
 
     Raises:
@@ -182,12 +193,12 @@ def run_suite(
     work.workers = workers
     try:
         cases = plan_cases(work.env, plan)
-        _record(work, cases)
-        _score_cases(work, cases)
-        _corruptions(work, [key for key, _, split, _ in cases if split == "train"])
         _control(work)
         _uncertainty(work)
         _text(work)
+        _record(work, cases)
+        _score_cases(work, cases, None if minutes is None else begun + 60 * minutes)
+        _corruptions(work, [key for key, _, split, _ in cases if split == "train"])
     finally:
         work.env.close()
         _note_time(work, begun)
@@ -255,12 +266,16 @@ def _note_time(work: _Work, begun: float) -> None:
 
 
 def _finished(work: _Work, keys: Sequence[str]) -> Run:
+    scored = tuple(key for key in keys if (work.folder / "scores" / f"{key}.json").exists())
+    if not scored:
+        raise EnvError(f"no clip of {work.folder} was scored yet; give it more minutes and run the command again")
     spent = json.loads((work.folder / "time.json").read_text())
     return Run(
         folder=work.folder,
         plan=work.plan,
         candidate=work.candidate,
-        keys=tuple(keys),
+        keys=scored,
+        num_planned=len(keys),
         minutes=spent["seconds"] / 60,
         ms_per_frame=1000 * spent["model_s"] / spent["frames"] if spent["frames"] else None,
     )
@@ -350,8 +365,8 @@ def _sample(case: Case, sample: int) -> Request:
     )
 
 
-def _score_cases(work: _Work, cases: Sequence[tuple[str, str, str, int]]) -> None:
-    """Imagine every clip, scenario by scenario, then score each by itself."""
+def _score_cases(work: _Work, cases: Sequence[tuple[str, str, str, int]], until: float | None) -> None:
+    """Imagine every clip, scenario by scenario, then score each by itself, the first of every scenario first."""
     tasks = []
     left = {key for key, *_ in cases if not (work.folder / "scores" / f"{key}.json").exists()}
     scenarios = scenarios_of(work.env, work.plan)
@@ -361,7 +376,8 @@ def _score_cases(work: _Work, cases: Sequence[tuple[str, str, str, int]]) -> Non
             record_training(work.env, work.plan, scenario, work.folder / "clips")
             tasks += [task for task in _imagine(work, keys) if task.key in left]
         work.tell("imagined scenarios", done, len(scenarios))
-    for _ in _each(work, _score_one, tasks, "scored clips"):
+    tasks.sort(key=lambda task: int(task.key.rsplit(".", 1)[1]))
+    for _ in _each(work, _score_one, tasks, "scored clips", until):
         pass
 
 
@@ -410,17 +426,24 @@ def _score_one(task: _Task) -> None:
     _write(task.folder / "scores" / f"{task.key}.json", found)
 
 
-def _each(work: _Work, function: Callable[[Any], Any], tasks: Sequence[Any], stage: str) -> Iterator[Any]:
-    """Yield what a function makes of every task, in their order, in as many processes as the run may use."""
-    if work.workers == 1 or len(tasks) < 2:
-        for done, task in enumerate(tasks, 1):
-            yield function(task)
-            work.tell(stage, done, len(tasks))
-        return
-    with ProcessPoolExecutor(work.workers, mp_context=get_context("spawn")) as pool:
-        for done, result in enumerate(pool.map(function, tasks), 1):
-            yield result
-            work.tell(stage, done, len(tasks))
+def _each(
+    work: _Work, function: Callable[[Any], Any], tasks: Sequence[Any], stage: str, until: float | None = None
+) -> Iterator[Any]:
+    """Yield what a function makes of every task, in their order, in as many processes as the run may use.
+
+    No task begins after ``until``, by the monotonic clock.
+    """
+    pool = (
+        ProcessPoolExecutor(work.workers, mp_context=get_context("spawn"))
+        if work.workers > 1 and len(tasks) > 1
+        else ThreadPoolExecutor(1)
+    )
+    with pool:
+        for first in range(0, len(tasks), work.workers):
+            if until is not None and time.monotonic() > until:
+                return
+            yield from pool.map(function, tasks[first : first + work.workers])
+            work.tell(stage, min(first + work.workers, len(tasks)), len(tasks))
 
 
 def _shuffled(group: Sequence[Case]) -> list[Request]:
