@@ -2,8 +2,8 @@
 
 python benchmarks/world_sheets.py [ENV ...] [-o docs/img] [--seed 7] [--steps 20] [--size 64] [--scenario NAME]
 
-Depth is drawn from near (bright) to 20 m (dark), classes in the colours of the scene card, instances each in a colour
-of their own.
+Depth is drawn from its nearest (white) to its farthest point (grey) with nothing black, classes in the colours of the
+scene card, instances each in a colour of their own.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from PIL import Image, ImageDraw
+from worldsim_envs.rig import FAR
 
 import worldsim  # noqa: F401 - registers the ids
 from worldsim._register import TRUTHS
 
 MODES = ("rgb", "depth", "semantic", "instance")
 WIDTH, LABEL = 128, 13  # px of a picture, of its title
-FARTHEST = 20.0  # m, drawn black
 
 
 def main() -> None:
@@ -72,7 +72,9 @@ def picture(seen: np.ndarray, mode: str, palette: np.ndarray) -> np.ndarray:
     if mode == "rgb":
         return seen
     if mode == "depth":
-        grey = 255 * np.clip(1 - np.log(np.maximum(seen, 0.5) / 0.5) / np.log(FARTHEST / 0.5), 0, 1)
+        far = np.log(np.minimum(seen, max(seen[seen < FAR].max(initial=1.0), 1.0)))
+        grey = 40 + 215 * (far.max() - far) / max(float(np.ptp(far)), 0.1)
+        grey[seen == FAR] = 0
         return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=-1)
     if mode == "semantic":
         return palette[seen]
