@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.core-installed
 DEV := $(VENV)/.dev-installed
 RAY := $(VENV)/.ray-installed
+TORCHRL := $(VENV)/.torchrl-installed
 
-.PHONY: demo test test-ray test-s3 check format clean
+.PHONY: demo test test-ray test-s3 test-torchrl check format clean
 
 demo: $(CORE)
 	$(BIN)/worldsim demo
@@ -22,6 +23,10 @@ test-ray: $(RAY)
 test-s3: $(DEV)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt "moto[s3]>=5.0.20" flask flask-cors
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/store/test_object_store.py
+
+# TorchRL's wheel puts folders called benchmarks and scripts into site-packages, so it comes only with this target.
+test-torchrl: $(TORCHRL)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/sim/torchrl_env.py
 
 check: $(DEV)
 	$(BIN)/ruff check .
@@ -47,6 +52,10 @@ $(DEV): $(CORE)
 
 $(RAY): $(DEV)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[ray]"
+	@touch $@
+
+$(TORCHRL): $(DEV)
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[torchrl]"
 	@touch $@
 
 clean:

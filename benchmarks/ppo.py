@@ -1,6 +1,6 @@
 """PPO of Stable-Baselines3 on imagined streams only, then both returns: imagined and true, before and after.
 
-    python benchmarks/ppo.py city-64 --steps 20000 --json benchmarks/ppo/city.json
+    python benchmarks/ppo.py city-64 --steps 20000 --json benchmarks/ppo/2026-11-22-city.json
 
 The policy is scored by its mean action over the same number of steps in both worlds, on seeds of the test range.
 """
@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 import worldsim
 from worldsim.collect.worker import make_image_env
+from worldsim.evaluate.setting import provenance
 from worldsim.sim import WorldModelVectorEnv, imagine
 from worldsim.sim.sb3 import SB3VecEnv
 
@@ -46,7 +47,7 @@ def main() -> None:
     minutes = (time.perf_counter() - begun) / 60
     after = score(agent, model, args.episodes, args.score_steps)
     settings = {key: value for key, value in vars(args).items() if key not in {"model", "json"}}
-    result = {"model": model.name, "checkpoint_sha": model.sha, **settings, "minutes": minutes}
+    result = {**provenance(), "model": model.name, "checkpoint_sha": model.sha, **settings, "minutes": minutes}
     for name, found in (("before", before), ("after", after)):
         result[name] = found
         print(f"{name:6}", *(f"{world} {one['mean']:.2f} +- {one['se']:.2f}" for world, one in found.items()))
@@ -78,7 +79,7 @@ def score(agent: PPO, model: worldsim.WorldModel, episodes: int, steps: int) -> 
 
 
 def _mean(values: list[float]) -> dict[str, float]:
-    return {"mean": float(np.mean(values)), "se": float(np.std(values, ddof=1) / len(values) ** 0.5)}
+    return {"mean": float(np.mean(values)), "se": float(np.std(values) / max(len(values) - 1, 1) ** 0.5)}
 
 
 if __name__ == "__main__":

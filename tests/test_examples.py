@@ -32,7 +32,8 @@ def test_branch_shows_eight_different_futures_of_one_moment(checkpoint, tmp_path
 
 def test_plan_scores_imagined_plans_in_the_truth(checkpoint, capsys):
     returns = example("plan").main(checkpoint, episodes=1, steps=2)
-    assert {name: len(scores) for name, scores in returns.items()} == {"planner": 1, "straight on": 1, "random": 1}
+    assert set(returns) == {"planner", "no action", "lane_follower", "random"}
+    assert all(len(scores) == 1 for scores in returns.values())
     assert "mean true return" in capsys.readouterr().out
 
 

@@ -20,8 +20,10 @@ TRUTHS: dict[str, tuple[str, int, dict[str, Any]]] = {
     "worldsim/TabletopStack-v0": (_TABLETOP, 100, {"task": "stack"}),
 }
 DREAMS = {
-    # id: (bundled model, truth id)
+    # id: (model by default, truth id); a name that is not bundled has to be given, as model=...
     "worldsim/CityDream-v0": ("city-64", "worldsim/City-v0"),
+    "worldsim/LabDream-v0": ("lab-64", "worldsim/Lab-v0"),
+    "worldsim/TabletopDream-v0": ("tabletop-64", "worldsim/Tabletop-v0"),
 }
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
+import torch
 from scipy.ndimage import gaussian_filter
 
 from worldsim.model import ModelSpec, Prediction
@@ -110,5 +111,5 @@ class RollingModel:
         ends = np.full(len(frames), float(self.end_at is not None and count >= self.end_at), np.float32)
         reward = np.asarray(actions)[:, 0].astype(np.float32)
         return replace(state, frames=frames, step_count=count), Prediction(
-            frames=shown, reward=reward, terminate_prob=ends
+            pixels=torch.from_numpy(shown.copy()), reward=reward, terminate_prob=ends
         )

@@ -16,9 +16,11 @@ BUDGET = SpeedBudget(num_streams=(1, 3), sampler_steps=(1, 2), num_turns=2, turn
 def test_every_row_is_timed_beside_the_truth(model):
     turns = []
     result = bench_speed(model, budget=BUDGET, progress=lambda *turn: turns.append(turn))
-    found = {(row["what"], row["n"], row["sampler_steps"]): row for row in result["rows"]}
+    found = {(row["what"], row["n"], row["sampler_steps"]): row for row in result["rows"] if row["decode"]}
     dreams = {(what, n, k) for what in ("env.step", "model.step") for n in (1, 3) for k in (1, 2)}
     assert set(found) == {("truth", 1, None), *dreams}
+    undecoded = [(row["what"], row["n"], row["sampler_steps"]) for row in result["rows"] if not row["decode"]]
+    assert undecoded == [("model.step", n, k) for n in (1, 3) for k in (1, 2)]
     truth = found["truth", 1, None]["frames_per_second"]
     for row in result["rows"]:
         assert set(row) == {"what", "n", "sampler_steps", "decode", "frames_per_second", "vs", "ratio"}
@@ -48,7 +50,7 @@ def test_the_command_writes_it_as_json(checkpoint, tmp_path, monkeypatch, capsys
     assert run(["bench", "speed", "--model", checkpoint, "--quick", "--json", str(tmp_path / "speed.json")]) == 0
     result = json.loads((tmp_path / "speed.json").read_text())
     assert result["model"] == "tiny"
-    assert sum(row["vs"] == "truth" for row in result["rows"]) == 9
+    assert sum(row["vs"] == "truth" for row in result["rows"]) == 13
     of_worlds = [row["what"] for row in result["rows"] if row["vs"] != "truth"]
     assert of_worlds == [f"{what} {env_id}" for env_id in TRUTHS for what in ("truth", "camera")]
     assert "frames per second" in capsys.readouterr().out

@@ -3,12 +3,13 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from tiny_models import make_spec, write_checkpoint
 
 from worldsim.errors import EnvError
-from worldsim.model import load
+from worldsim.model import Imagined, Prediction, load
 from worldsim.sim import PlanConfig, Planner, WorldModelEnv, plan
-from worldsim.sim.plan import Imagined, minus_return
+from worldsim.sim.plan import minus_return
 
 CONFIG = PlanConfig(horizon=4, num_samples=16, num_elites=4, num_rounds=4, hold=2)
 WANTED = np.array([0.6, -0.4])
@@ -55,9 +56,11 @@ def test_the_same_seed_makes_the_same_plan_and_leaves_the_state_alone(model, mom
 def test_a_reward_after_the_end_does_not_count():
     reward = np.array([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
     end = np.array([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    imagined = Imagined(
-        actions=np.zeros((2, 3, 2)), frames=np.zeros((2, 3, 4, 4, 3)), reward=reward, terminate_prob=end
-    )
+    steps = [
+        Prediction(pixels=torch.zeros((2, 4, 4, 3), dtype=torch.uint8), reward=reward[:, t], terminate_prob=end[:, t])
+        for t in range(3)
+    ]
+    imagined = Imagined(actions=np.zeros((2, 3, 2)), predictions=steps)
     assert minus_return(imagined).tolist() == [-3, -2]
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
+
+import torch
 
 import worldsim
 from worldsim.collect import env_fingerprint
 from worldsim.model import WorldModel
 
-__all__ = ["commit_name", "setting_warnings"]
+__all__ = ["commit_name", "provenance", "setting_warnings"]
 
 
 def commit_name() -> str:
@@ -30,6 +35,22 @@ def commit_name() -> str:
         return worldsim.__version__
     sha = git("rev-parse", "--short=12", "HEAD")
     return f"{sha}+" if git("status", "--porcelain", "--untracked-files=no", "--", ".") else f"{sha}"
+
+
+def provenance() -> dict[str, Any]:
+    """Return when, on what and with which code a figure is taken: date, machine, threads, torch, commit."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = (
+        [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] if cpuinfo.exists() else []
+    )
+    processor = names[0].partition(":")[2].strip() if names else platform.machine()
+    return {
+        "date": date.today().isoformat(),
+        "machine": f"{processor}, {os.cpu_count()} cores",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "commit": commit_name(),
+    }
 
 
 def setting_warnings(model: WorldModel, env_id: str, env_kwargs: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:

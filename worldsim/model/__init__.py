@@ -1,14 +1,23 @@
 """The video diffusion model and the explicit state it steps."""
 
-from worldsim.model.checkpoint import CHECKPOINTS, bundled, load, new_model, save
+from worldsim.model.checkpoint import (
+    CHECKPOINTS,
+    bundled,
+    find_checkpoint,
+    load,
+    new_model,
+    save,
+    set_terminate_calibration,
+)
 from worldsim.model.presets import PRESETS, ModelConfig
 from worldsim.model.spec import ModelSpec, encode_actions, spec_of
 from worldsim.model.text import Vocabulary
-from worldsim.model.world_model import Networks, Prediction, Start, WorldModel, WorldState
+from worldsim.model.world_model import Imagined, Networks, Prediction, Start, WorldModel, WorldState
 
 __all__ = [
     "CHECKPOINTS",
     "PRESETS",
+    "Imagined",
     "ModelConfig",
     "ModelSpec",
     "Networks",
@@ -19,8 +28,10 @@ __all__ = [
     "WorldState",
     "bundled",
     "encode_actions",
+    "find_checkpoint",
     "load",
     "new_model",
     "save",
+    "set_terminate_calibration",
     "spec_of",
 ]

@@ -25,7 +25,15 @@ from worldsim.model.text import Vocabulary
 from worldsim.model.world_model import Networks, Start, WorldModel
 from worldsim.rollout import ActionDim, Caption
 
-__all__ = ["CHECKPOINTS", "bundled", "load", "new_model", "save"]
+__all__ = [
+    "CHECKPOINTS",
+    "bundled",
+    "find_checkpoint",
+    "load",
+    "new_model",
+    "save",
+    "set_terminate_calibration",
+]
 
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
@@ -101,22 +109,29 @@ def save(
     _write(path / "config.json", _json(whole))
 
 
+def find_checkpoint(name_or_path: str | Path) -> Path:
+    """Return the directory of a bundled model, or of the checkpoint in a run's directory.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    named = Path(name_or_path)
+    for path in (CHECKPOINTS / str(name_or_path), named, named / "checkpoint"):
+        if (path / "config.json").is_file():
+            return path
+    known = ", ".join(bundled()) or "none"
+    raise CheckpointError(
+        f"no model {str(name_or_path)!r}; give a directory with a config.json or a bundled name ({known})"
+    )
+
+
 def load(name_or_path: str | Path) -> WorldModel:
     """Return a model by the name of a bundled one, or from a checkpoint's or a run's directory.
 
     Raises:
         CheckpointError: If there is none, or it is damaged.
     """
-    path = CHECKPOINTS / str(name_or_path)
-    if not (path / "config.json").is_file():
-        path = Path(name_or_path)
-    if not (path / "config.json").is_file() and (path / "checkpoint" / "config.json").is_file():
-        path = path / "checkpoint"
-    if not (path / "config.json").is_file():
-        known = ", ".join(bundled()) or "none"
-        raise CheckpointError(
-            f"no model {str(name_or_path)!r}; give a directory with a config.json or a bundled name ({known})"
-        )
+    path = find_checkpoint(name_or_path)
     missing = [name for name in _FILES if not (path / name).is_file()]
     if missing:
         raise CheckpointError(
@@ -130,6 +145,8 @@ def load(name_or_path: str | Path) -> WorldModel:
             )
         config, spec = ModelConfig(**whole["config"]), _spec(whole["spec"])
         vocabulary = Vocabulary(whole["vocabulary"])
+        ends = whole.get("terminate_calibration", {"scale": 1.0, "bias": 0.0})
+        terminate_scale, terminate_bias = float(ends["scale"]), float(ends["bias"])
         metrics = json.loads((path / "metrics.json").read_text())
         data = (path / "model.safetensors").read_bytes()
         weights = safetensors.torch.load(data)
@@ -165,7 +182,24 @@ def load(name_or_path: str | Path) -> WorldModel:
         card=whole["card"],
         metrics=metrics,
         meta=meta,
+        terminate_scale=terminate_scale,
+        terminate_bias=terminate_bias,
     )
+
+
+def set_terminate_calibration(name_or_path: str | Path, calibration: Mapping[str, Any]) -> Path:
+    """Write into a checkpoint's config.json what makes its termination head's log-odds calibrated; return that file.
+
+    Args:
+        name_or_path: As in `load`.
+        calibration: ``scale`` and ``bias`` of the logit, and the figures that they were found with.
+
+    Raises:
+        CheckpointError: If there is no checkpoint.
+    """
+    file = find_checkpoint(name_or_path) / "config.json"
+    _write(file, _json({**json.loads(file.read_text()), "terminate_calibration": dict(calibration)}))
+    return file
 
 
 def _spec(values: dict[str, Any]) -> ModelSpec:

@@ -5,8 +5,9 @@ A `WorldState` is a value: keep it, copy it, branch it, store it. Nothing that a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -24,7 +25,7 @@ from worldsim.model.spec import ModelSpec, encode_actions
 from worldsim.model.text import TextEncoder, Vocabulary
 from worldsim.rollout import Caption
 
-__all__ = ["Networks", "Prediction", "Start", "WorldModel", "WorldState", "from_pixels", "to_pixels"]
+__all__ = ["Imagined", "Networks", "Prediction", "Start", "WorldModel", "WorldState", "from_pixels", "to_pixels"]
 
 MAX_GUIDANCE = 10.0
 
@@ -68,6 +69,10 @@ class WorldState:
             **{f.name: getattr(self, f.name)[rows.to(getattr(self, f.name).device)] for f in fields(self)}
         )
 
+    def branch(self, n: int) -> WorldState:
+        """Return a state with every stream n times, side by side; under the same actions they stay equal."""
+        return self.take(np.repeat(np.arange(self.num_streams), n))
+
     @staticmethod
     def cat(states: Sequence[WorldState]) -> WorldState:
         """Return one state with the streams of all given ones."""
@@ -92,14 +97,44 @@ class WorldState:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What one imagined step gives for each of N streams."""
+    """What one imagined step gives for each of N streams. Its frames stay on the device until they are asked for."""
 
-    frames: np.ndarray
-    """(N, H, W, 3) uint8."""
+    pixels: torch.Tensor
+    """(N, H, W, 3) uint8, on the device of the model."""
     reward: np.ndarray
     """(N,) float32."""
     terminate_prob: np.ndarray
     """(N,) float32 in [0, 1]."""
+
+    @cached_property
+    def frames(self) -> np.ndarray:
+        """(N, H, W, 3) uint8, fetched at the first look."""
+        return self.pixels.cpu().numpy()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imagined:
+    """What T actions in each of N streams lead to. Frames stay on the device until they are asked for."""
+
+    actions: np.ndarray
+    """(N, T, *A)."""
+    predictions: Sequence[Prediction]
+    """T steps."""
+
+    @cached_property
+    def frames(self) -> np.ndarray:
+        """(N, T, H, W, 3) uint8; index 0 is step 1."""
+        return np.stack([prediction.frames for prediction in self.predictions], axis=1)
+
+    @cached_property
+    def reward(self) -> np.ndarray:
+        """(N, T) float32."""
+        return np.stack([prediction.reward for prediction in self.predictions], axis=1)
+
+    @cached_property
+    def terminate_prob(self) -> np.ndarray:
+        """(N, T) float32 in [0, 1]."""
+        return np.stack([prediction.terminate_prob for prediction in self.predictions], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +161,8 @@ class Networks(nn.Module):
 class WorldModel:
     """A world that a model imagines.
 
-    The frame, reward and end of a step follow from the state and the action alone; see `encode` and `step`.
+    The frame, reward and end of a step follow from the state and the action alone: `encode` frames into a state,
+    `step` it, `decode` what it shows; `rollout` and `imagine` do many steps under actions or under a policy.
     """
 
     networks: Networks
@@ -141,6 +177,9 @@ class WorldModel:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
     """The rest of config.json: git sha, versions, env fingerprint."""
+    terminate_scale: float = 1.0
+    """Temperature of the termination head: its logit times this, plus ``terminate_bias``, is a calibrated log-odds."""
+    terminate_bias: float = 0.0
 
     def __post_init__(self) -> None:
         self.networks.eval().requires_grad_(False)
@@ -309,11 +348,70 @@ class WorldModel:
             age=(state.age + 1).clamp_max(MAX_AGE),
             step_count=state.step_count + 1,
         )
+        terminate = self.terminate_scale * out.terminate[:, 0].float() + self.terminate_bias
         return new_state, Prediction(
-            frames=frames.cpu().numpy(),
+            pixels=frames,
             reward=out.reward[:, 0].float().cpu().numpy(),
-            terminate_prob=out.terminate[:, 0].float().sigmoid().cpu().numpy(),
+            terminate_prob=terminate.sigmoid().cpu().numpy(),
         )
+
+    def decode(self, state: WorldState) -> np.ndarray:
+        """Return the frames that a state shows, (N, H, W, 3) uint8; the arrays are the caller's own."""
+        return state.frames[:, 0].cpu().numpy().copy()
+
+    def rollout(
+        self, state: WorldState, actions: np.ndarray, *, sampler_steps: int | None = None, guidance: float = 1.0
+    ) -> tuple[WorldState, Imagined]:
+        """Imagine under given actions. Nothing ends: ``terminate_prob`` says where the world would have.
+
+        Args:
+            state: N streams; it is not changed.
+            actions: (N, T, *A) with T at least 1.
+            sampler_steps, guidance: As in `step`.
+
+        Raises:
+            ActionError: If there are no actions, or one is not in the space.
+            EnvError: If ``sampler_steps`` or ``guidance`` is out of range.
+        """
+        actions = np.asarray(actions)
+        if actions.ndim < 2 or actions.shape[1] < 1:
+            raise ActionError(f"rollout takes (N, T, *A) actions with T at least 1; got shape {actions.shape}")
+        predictions = []
+        for t in range(actions.shape[1]):
+            state, predicted = self.step(state, actions[:, t], sampler_steps=sampler_steps, guidance=guidance)
+            predictions.append(predicted)
+        return state, Imagined(actions=actions, predictions=predictions)
+
+    def imagine(
+        self,
+        state: WorldState,
+        policy: Callable[[np.ndarray], np.ndarray],
+        num_steps: int,
+        *,
+        sampler_steps: int | None = None,
+        guidance: float = 1.0,
+    ) -> tuple[WorldState, Imagined]:
+        """Imagine under a policy that sees every frame. Nothing ends, as in `rollout`.
+
+        Args:
+            state: N streams; it is not changed.
+            policy: ``policy(frames (N, H, W, 3) uint8) -> actions (N, *A)``.
+            num_steps: T, at least 1.
+            sampler_steps, guidance: As in `step`.
+
+        Raises:
+            ActionError: If an action is not in the space.
+            EnvError: If ``num_steps``, ``sampler_steps`` or ``guidance`` is out of range.
+        """
+        if num_steps < 1:
+            raise EnvError(f"num_steps must be at least 1; got {num_steps}")
+        frames, actions, predictions = self.decode(state), [], []
+        for _ in range(num_steps):
+            actions.append(np.array(policy(frames)))
+            state, predicted = self.step(state, actions[-1], sampler_steps=sampler_steps, guidance=guidance)
+            frames = predicted.frames
+            predictions.append(predicted)
+        return state, Imagined(actions=np.stack(actions, axis=1), predictions=predictions)
 
     @torch.inference_mode()
     def set_prompt(

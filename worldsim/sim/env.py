@@ -157,7 +157,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
             raise EnvError("the episode has ended; call reset() before the next step")
         actions = action_batch([action], self.action_space, 1)  # (1, *A)
         self._now, predicted = self._after(now, actions)
-        self._tape.record(actions[0], self._now)
+        self._tape.record(actions[0], self.snapshot)
         terminate_prob = float(predicted.terminate_prob[0])
         terminated, truncated = terminate_prob > TERMINATE_THRESHOLD, self._now.elapsed >= self.horizon
         info = {**now.stream.info(), "terminate_prob": terminate_prob}

@@ -14,25 +14,11 @@ import gymnasium as gym
 import numpy as np
 
 from worldsim.errors import EnvError
-from worldsim.model import WorldModel, WorldState
+from worldsim.model import Imagined, WorldModel, WorldState
 from worldsim.sim.start import pad, read_start
 from worldsim.sim.stream import torch_threads
 
 __all__ = ["Cost", "Imagined", "Plan", "PlanConfig", "Planner", "minus_return", "plan"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Imagined:
-    """What N action sequences of T steps lead to."""
-
-    actions: np.ndarray
-    """(N, T, *A)."""
-    frames: np.ndarray
-    """(N, T, H, W, 3) uint8; index 0 is step 1."""
-    reward: np.ndarray
-    """(N, T)."""
-    terminate_prob: np.ndarray
-    """(N, T) in [0, 1]."""
 
 
 Cost = Callable[[Imagined], np.ndarray]
@@ -108,14 +94,14 @@ def plan(
     num_held = -(-config.horizon // config.hold)
     mean = np.repeat(middle[None], num_held, axis=0) if guess is None else guess[:: config.hold]  # (K, *A)
     std = np.broadcast_to(config.std * half, mean.shape)
-    streams = state.take([0] * config.num_samples)
+    streams = state.branch(config.num_samples)
     found: list[tuple[float, np.ndarray]] = []
     for _ in range(config.num_rounds):
         held = mean + std * rng.standard_normal((config.num_samples, *mean.shape))  # (N, K, *A)
         held[0] = mean
         held = np.clip(held, space.low, space.high).astype(space.dtype)
         actions = np.repeat(held, config.hold, axis=1)[:, : config.horizon]  # (N, T, *A)
-        costs = np.asarray(cost(_imagined(model, streams, actions, config.sampler_steps)), np.float64)
+        costs = np.asarray(cost(model.rollout(streams, actions, sampler_steps=config.sampler_steps)[1]), np.float64)
         if costs.shape != (config.num_samples,) or np.isnan(costs).any():
             raise EnvError(f"a cost returns ({config.num_samples},) numbers, one per sequence; got {costs}")
         order = np.argsort(costs, kind="stable")
@@ -188,19 +174,6 @@ class Planner:
         action = self._plan.actions[0].copy()
         self.observe(obs, action)
         return action
-
-
-def _imagined(model: WorldModel, state: WorldState, actions: np.ndarray, sampler_steps: int | None) -> Imagined:
-    predictions = []
-    for t in range(actions.shape[1]):
-        state, predicted = model.step(state, actions[:, t], sampler_steps=sampler_steps)
-        predictions.append(predicted)
-    return Imagined(
-        actions=actions,
-        frames=np.stack([p.frames for p in predictions], axis=1),
-        reward=np.stack([p.reward for p in predictions], axis=1),
-        terminate_prob=np.stack([p.terminate_prob for p in predictions], axis=1),
-    )
 
 
 def _check(model: WorldModel, state: WorldState, config: PlanConfig) -> None:

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 
 from worldsim.errors import CheckpointError, EnvError
-from worldsim.model import CHECKPOINTS, WorldModel, WorldState, encode_actions
+from worldsim.model import WorldModel, WorldState, encode_actions, find_checkpoint
 
 __all__ = [
     "CALIBRATION_FILE",
@@ -181,9 +181,7 @@ def open_gauge(uncertainty: bool | str | Calibration, model: Any, loaded: WorldM
         return None
     if uncertainty is True:
         name = loaded.name if isinstance(model, WorldModel) else str(model)
-        places = [CHECKPOINTS / name, Path(name), Path(name) / "checkpoint"]
-        place = next((place for place in places if (place / "config.json").is_file()), Path(name))
-        uncertainty = str(place / CALIBRATION_FILE)
+        uncertainty = str(find_checkpoint(name) / CALIBRATION_FILE)
     calibration = uncertainty if isinstance(uncertainty, Calibration) else Calibration.load(uncertainty)
     return Gauge(loaded, calibration)
 

@@ -10,8 +10,8 @@ figure is a median over turns. A row is one thing that was timed:
   scenes. Both run in one thread and are timed in its CPU seconds, in turns of a few frames, so that other programs
   weigh little; the ratio is a median over scenes.
 
-The denoiser works on pixels: the call that moves the state paints the frame. There is no decoder to leave out, so
-``decode`` is true in every row.
+``decode`` says whether the frames were fetched as arrays. The denoiser works on pixels: the call that moves the state
+paints the frame, and on a CPU there is next to nothing left to decode; the rows without it say how little.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ __all__ = ["SpeedBudget", "WorldSpeed", "bench_speed", "full", "quick", "world_s
 
 _ENDLESS = 1_000_000_000  # steps
 _NUM_ACTIONS = 64  # drawn once, repeated
-_TRUTH = ("truth", 1, None)
+_TRUTH = ("truth", 1, None, True)
 
-Key = tuple[str, int, int | None]
-"""What, number of streams, sampler steps."""
+Key = tuple[str, int, int | None, bool]
+"""What, number of streams, sampler steps, whether frames are fetched."""
 Timed = Callable[[], float]
 """Takes one step and returns the seconds that it took; resets are not counted."""
 
@@ -114,8 +114,9 @@ def bench_speed(
     timed: dict[Key, Timed] = {_TRUTH: _single(truth, to_frame, seed)}
     for n in budget.num_streams:
         for k in budget.sampler_steps:
-            timed["env.step", n, k] = _imagined(model, n, k, seed)
-            timed["model.step", n, k] = _model_alone(model, n, k, seed)
+            timed["env.step", n, k, True] = _imagined(model, n, k, seed)
+            for decode in (True, False):
+                timed["model.step", n, k, decode] = _model_alone(model, n, k, seed, decode)
     speeds: dict[Key, list[float]] = {key: [] for key in timed}
     try:
         for step in timed.values():
@@ -137,7 +138,8 @@ def bench_speed(
     return {
         "rows": [_row(key, value, medians[_TRUTH]) for key, value in medians.items()] + of_worlds,
         "scaling": {
-            str(k): medians["env.step", most, k] / medians["env.step", fewest, k] for k in budget.sampler_steps
+            str(k): medians["env.step", most, k, True] / medians["env.step", fewest, k, True]
+            for k in budget.sampler_steps
         },
         "model": model.name,
         "checkpoint_sha": model.sha,
@@ -219,12 +221,12 @@ def _world_rows(env_id: str, budget: SpeedBudget, seed: int) -> list[dict[str, A
 
 
 def _row(key: Key, frames_per_second: float, truth: float) -> dict[str, Any]:
-    what, n, sampler_steps = key
+    what, n, sampler_steps, decode = key
     return {
         "what": what,
         "n": n,
         "sampler_steps": sampler_steps,
-        "decode": True,
+        "decode": decode,
         "frames_per_second": frames_per_second,
         "vs": "truth",
         "ratio": frames_per_second / truth,
@@ -273,7 +275,7 @@ def _imagined(model: WorldModel, n: int, sampler_steps: int, seed: int) -> Timed
     return step
 
 
-def _model_alone(model: WorldModel, n: int, sampler_steps: int, seed: int) -> Timed:
+def _model_alone(model: WorldModel, n: int, sampler_steps: int, seed: int, decode: bool) -> Timed:
     starts = [model.starts[i % len(model.starts)] for i in range(n)]
     state = model.encode(
         np.stack([start.frames for start in starts]),
@@ -286,7 +288,9 @@ def _model_alone(model: WorldModel, n: int, sampler_steps: int, seed: int) -> Ti
     def step() -> float:
         batch = next(batches)
         begun = time.perf_counter()
-        model.step(state, batch, sampler_steps=sampler_steps)
+        _, predicted = model.step(state, batch, sampler_steps=sampler_steps)
+        if decode:
+            _ = predicted.frames
         return time.perf_counter() - begun
 
     return step
