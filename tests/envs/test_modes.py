@@ -12,7 +12,7 @@ from worldsim_envs.scene import frame_intrinsics
 import worldsim  # noqa: F401 - registers the ids
 from worldsim.errors import EnvError
 
-IDS = ("worldsim/Lab-v0", "worldsim/Tabletop-v0")
+IDS = ("worldsim/City-v0", "worldsim/Lab-v0", "worldsim/Tabletop-v0")
 
 
 @pytest.fixture(scope="module", params=IDS)
