@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from rolling_world import ENV_ID, roll
 from typer.testing import CliRunner
 
 from worldsim.cli import app
@@ -202,6 +203,32 @@ def test_what_is_missing_in_a_foreign_clip_is_named(tmp_path):
             name="x", frames=np.zeros((3, 8, 8, 3), np.uint8), positions=np.zeros((3, 1, 2)), radii=[1.0],
             colors=[(255, 0, 0)], dt=0.1, num_context=3,
         )  # fmt: skip
+
+
+# ---- a world without scenarios and objects
+
+
+def rolling(frames, actions, prompt, seed):
+    """The exact model of the rolling world."""
+    shown = [frames[-1]]
+    for action in actions:
+        shown.append(roll(shown[-1], action))
+    return np.stack(shown[1:])
+
+
+def test_a_world_whose_state_is_not_read_is_scored_by_its_moving_pixels(tmp_path):
+    plan = replace(
+        PLAN, suite="city", env_id=ENV_ID, scenarios=None, clips={"train": 3}, horizon=6, context=4, corrupted=1
+    )
+    figures = bench(from_callable(rolling), plan, folder=tmp_path / "run", report=tmp_path / "report.html")
+    assert figures["headline"]["value"] == pytest.approx(100)
+    assert figures["admitted"]["city"] == ["mse_moving"]
+    assert figures["rows"]["copy_last"]["headline"]["value"] == 0
+    assert figures["rows"]["shuffled_actions"]["headline"]["value"] < 50
+    caught = {name: entry["caught"] for name, entry in figures["corruptions"].items()}
+    assert {"frozen", "reversed", "slowed", "mirrored", "wrong_scene"} <= set(caught) and all(caught.values())
+    assert "dropped" not in caught  # there is no object to drop
+    assert "Structural similarity" in (tmp_path / "report.html").read_text()
 
 
 # ---- plans and the command line

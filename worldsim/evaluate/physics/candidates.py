@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from worldsim.errors import CheckpointError, EnvError, MissingExtraError
+from worldsim.evaluate.setting import setting_warnings
 from worldsim.model import WorldModel, load
 from worldsim.sim import pick_device
 
@@ -56,6 +57,8 @@ class Candidate:
     """Whether another seed can give other frames."""
     has: Callable[[str], bool] = lambda key: True
     """Whether it can answer the request of a key; a folder holds only what was put there."""
+    doubts: Callable[[str, Sequence[int]], list[str]] = lambda env_id, seeds: []
+    """From the truth's id and the env seeds of clips to sentences on what makes figures doubtful."""
     begin: Callable[[str], tuple[np.ndarray, np.ndarray]] | None = None
     """From a text alone to frames (C, H, W, 3) and the actions between them (C - 1, ...); None if it needs frames."""
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -112,6 +115,7 @@ def from_model(model: WorldModel, sampler_steps: int | None = None) -> Candidate
         name=model.name,
         imagine=imagine,
         begin=begin if model.starts else None,
+        doubts=lambda env_id, seeds: setting_warnings(model, env_id, model.spec.env_kwargs, seeds),
         num_context=model.config.num_context,
         draws_noise=steps > 1,
         facts={

@@ -20,10 +20,22 @@ from worldsim.evaluate.physics.clip import Clip, record_clip
 from worldsim.evaluate.physics.exchange import load_clip, save_clip
 from worldsim.evaluate.physics.plan import Plan
 
-__all__ = ["SPLITS", "TEST_SEED", "Case", "plan_cases", "read_cases", "record_case", "record_training", "scenarios_of"]
+__all__ = [
+    "SPLITS",
+    "TEST_SEED",
+    "TEST_SEEDS",
+    "Case",
+    "perturbed",
+    "plan_cases",
+    "read_cases",
+    "record_case",
+    "record_training",
+    "scenarios_of",
+]
 
-TEST_SEED = 200_000
-"""First env seed of the range kept for tests."""
+TEST_SEEDS = range(200_000, 210_000)
+"""Env seeds kept for tests."""
+TEST_SEED = TEST_SEEDS[0]
 SPLITS = ("train", "low", "high", "combination")
 _PER_SCENARIO, _PER_SPLIT, _WRONG = 380, 95, 47  # seeds: 20 scenarios end at 207,600
 PERTURBED = 0.02

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from worldsim.evaluate.physics.candidates import Candidate, candidate
+from worldsim.evaluate.physics.cases import TEST_SEEDS
 from worldsim.evaluate.physics.exchange import load_foreign
-from worldsim.evaluate.physics.plan import Plan
+from worldsim.evaluate.physics.plan import SUITES, Plan
 from worldsim.evaluate.physics.report import report_html
 from worldsim.evaluate.physics.suite import Run, run_foreign, run_suite
 from worldsim.evaluate.physics.summary import clip_csv, summarise
@@ -88,7 +89,7 @@ def _plain(value: Any) -> Any:
 
 def run_figures(run: Run) -> dict[str, Any]:
     """Return the figures of a run as JSON values; the keys are those of the design, and ``run`` says what with."""
-    planted = run.part("corruptions")
+    planted = {key: found for key, found in run.part("corruptions").items() if key in run.keys}
     tables = summarise(run.scores(), planted)
     facts = run_facts(run)
     for row in tables["rows"].values():
@@ -126,7 +127,7 @@ def run_facts(run: Run) -> dict[str, Any]:
 
 
 def _notes(run: Run) -> list[str]:
-    found = []
+    found = run.candidate.doubts(run.plan.env_id, TEST_SEEDS) if run.plan.suite in SUITES else []
     if len(run.keys) < run.num_planned:
         found.append(f"{len(run.keys)} of {run.num_planned} clips are scored; run the command again for the others.")
     if not run.candidate.draws_noise:

@@ -16,7 +16,7 @@ from worldsim.evaluate.physics.cases import read_cases
 from worldsim.evaluate.physics.clip import Clip
 from worldsim.evaluate.physics.extract import extract
 from worldsim.evaluate.physics.scoring import PIXEL_METRICS
-from worldsim.evaluate.physics.state_metrics import METRICS, score_clip
+from worldsim.evaluate.physics.state_metrics import METRICS, score_clip, truth_tracks
 from worldsim.evaluate.physics.suite import Run
 from worldsim.page import Scene, Series, Track, chart_html, page_html, player_html
 
@@ -40,7 +40,14 @@ _SHOWN = (
     *("ade", "velocity_rmse", "event_agreement", "contact_time_error", "permanence"),
     *("mse_moving", "iq_verified", "pisa_iou", "ssim"),
 )
-_CURVES = (("position_error_m", "Position error (m)"), ("psnr_object", "PSNR where the objects are (dB)"))
+_CURVES = (
+    ("position_error_m", "Position error (m)"),
+    ("psnr_object", "PSNR where the objects are (dB)"),
+    ("psnr_moving", "PSNR where the truth moved (dB)"),
+    ("ssim", "Structural similarity"),
+)
+_STATE_CURVES = _CURVES[:2]
+"""What is drawn of a world whose state is read; the others are in the JSON."""
 _SCALE = 4
 _STYLE = """
 .overlay { display: inline-block; margin: 0 14px 18px 0; width: 300px; vertical-align: top; }
@@ -99,7 +106,7 @@ def report_html(figures: Mapping[str, Any], run: Run) -> str:
 <h2>Over the horizon</h2>{_curves(figures)}
 <h2>Trajectories and fitted laws</h2>
 <p class="soft">Over the last context frame: black the truth, blue the model, dashed the law fitted to the model.</p>
-{"".join(_overlay(case_key, clip, frames) for case_key, clip, frames in cases if clip.objects)}
+{"".join(_overlay(key, clip, frames) for key, clip, frames in cases if clip.objects and clip.split == "train")}
 <h2>Control</h2>{_control(figures["control"])}
 <h2>Text</h2>{_part(figures["text"], ("both_right", "right", "sensitivity", "n"))}
 <h2>Uncertainty</h2>{_uncertainty(figures["uncertainty"])}
@@ -188,13 +195,12 @@ def _cell(cell: Mapping[str, Any]) -> str:
 def _curves(figures: Mapping[str, Any]) -> str:
     charts = []
     for scenario, rows in figures["curves"].items():
-        for curve, title in _CURVES:
-            if curve not in rows.get("model", {}):
-                continue
+        has_state = "position_error_m" in rows["model"]
+        for curve, title in _STATE_CURVES if has_state else _CURVES[2:]:
             lines = [Series(label="model", values=rows["model"][curve])]
             styles = (("truth_perturbed", "truth", False), ("copy_last", "other", False), ("linear", "other", True))
             for row, color, dashed in (*styles, ("truth", "faint", True)):
-                if curve in rows.get(row, {}) and not (row == "truth" and curve.startswith("psnr")):
+                if curve in rows.get(row, {}) and not (row == "truth" and curve != "position_error_m"):
                     label = ROW_NAMES[row].split(",")[0] if row != "truth_perturbed" else "second take"
                     lines.append(Series(label=label, values=rows[row][curve], color=color, dashed=dashed))
             charts.append(chart_html(f"{scenario}: {title}", lines))
@@ -204,7 +210,7 @@ def _curves(figures: Mapping[str, Any]) -> str:
 def _overlay(key: str, clip: Clip, frames: np.ndarray) -> str:
     """Return a picture of true and imagined paths with the laws fitted to the imagined one."""
     tracks = extract(clip.with_future(frames), clip)
-    true = extract(clip.frames, clip)
+    true = truth_tracks(clip)
     begin = clip.num_context - 1
     parts = []
     for k in range(len(tracks.names)):

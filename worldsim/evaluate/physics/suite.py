@@ -197,8 +197,10 @@ def run_suite(
         _uncertainty(work)
         _text(work)
         _record(work, cases)
-        _score_cases(work, cases, None if minutes is None else begun + 60 * minutes)
-        _corruptions(work, [key for key, _, split, _ in cases if split == "train"])
+        until = None if minutes is None else begun + 60 * minutes
+        _score_cases(work, cases, until)
+        if until is None or time.monotonic() < until:
+            _corruptions(work, [key for key, _, split, _ in cases if split == "train"])
     finally:
         work.env.close()
         _note_time(work, begun)
