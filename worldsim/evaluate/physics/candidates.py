@@ -139,11 +139,7 @@ def _imagine_batch(model: WorldModel, requests: Sequence[Request], steps: int) -
         seeds=np.array([r.seed for r in requests], np.int64),
     )
     actions = np.stack([r.actions for r in requests])  # (N, T, ...)
-    frames = []
-    for t in range(actions.shape[1]):
-        state, prediction = model.step(state, actions[:, t], sampler_steps=steps)
-        frames.append(prediction.frames)
-    return np.stack(frames, axis=1)
+    return model.rollout(state, actions, sampler_steps=steps)[1].frames
 
 
 def _understood(model: WorldModel, prompt: str | None) -> str | None:

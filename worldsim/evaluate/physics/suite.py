@@ -54,6 +54,7 @@ __all__ = ["Run", "export_scenes", "run_foreign", "run_suite"]
 
 _PROBE_SEED, _ENSEMBLE_SEED, _TEXT_SEED = TEST_SEED + 8000, TEST_SEED + 8800, TEST_SEED + 9400
 _RUN_ID = "physics"
+_NOBODY = {"name": "exported, no results yet"}  # whom a run belongs to until results come
 
 Progress = Callable[[str, int, int], None]
 
@@ -288,7 +289,7 @@ def export_scenes(plan: Plan, folder: Path, out: Path, *, progress: Progress | N
 
     Control and the noise samples are among them; text and uncertainty are not.
     """
-    nobody = Candidate(name="results", imagine=lambda requests: [], draws_noise=False)
+    nobody = Candidate(name=_NOBODY["name"], imagine=lambda requests: [], draws_noise=False)
     work = _begin(nobody, plan, folder, progress or (lambda stage, done, total: None))
     try:
         cases = plan_cases(work.env, plan)
@@ -319,7 +320,7 @@ def _begin(candidate: Candidate, plan: Plan, folder: Path, tell: Progress, dt: f
     path = folder / "plan.json"
     if path.exists():
         before = json.loads(path.read_text())
-        if before["model"]["name"] == "results":  # its scenes were exported, and here are the results
+        if before["model"] == _NOBODY:  # its scenes were exported, and here are the results
             before["model"] = made["model"]
             _write(path, before)
         if before != made:
@@ -332,11 +333,11 @@ def _begin(candidate: Candidate, plan: Plan, folder: Path, tell: Progress, dt: f
 
 
 def _identity(candidate: Candidate) -> dict[str, Any]:
-    return {
-        "name": candidate.name,
-        "checkpoint_sha": candidate.facts.get("checkpoint_sha"),
-        "sampler_steps": candidate.facts.get("sampler_steps"),
-    }
+    """Return what a run belongs to: weights and sampler, under whatever name; the name of what has no weights here."""
+    facts = candidate.facts
+    if (sha := facts.get("checkpoint_sha")) is not None:
+        return {"checkpoint_sha": sha, "sampler_steps": facts.get("sampler_steps")}
+    return {"name": candidate.name}
 
 
 def _write(path: Path, value: Any) -> None:
