@@ -29,6 +29,7 @@ from worldsim_envs.modes import ClassRow, Modes, Obs, Shot, ids_of
 from worldsim_envs.rig import Camera
 from worldsim_envs.scene import Scene, check_replayed
 from worldsim_envs.tabletop.arm import JOINTS, WORKSPACE
+from worldsim_envs.tabletop.events import GRIPPER, PARTS, Watch
 from worldsim_envs.tabletop.factors import (
     AXES,
     COMMON,
@@ -52,7 +53,6 @@ HORIZON = 100
 """Steps of an episode."""
 CAMERAS = {"side": 32.0, "wrist": 70.0}
 """Vertical field of view of each camera, degrees."""
-PARTS = ("base", "turret", "upper_arm", "forearm", "wrist", "hand", "finger_left", "finger_right")
 BLOCKS = ("a", "b", "c", "d")
 BODIES = (*PARTS[1:], *BLOCKS)
 """Names of `info["state"]`; an episode has some of the blocks."""
@@ -66,15 +66,12 @@ CLASSES = (
 )
 AMBIENT, DIFFUSE, SUN_HEIGHT = 0.60, 0.46, 0.8
 PROMPT_RAMP = 10  # steps in which a prompt in mid-episode changes light or gravity
-_GRIPPER = ("hand", "finger_left", "finger_right")
 _CLASS_OF = {"table": 1, "shade": 1, "goal": 5, "post": 5, **dict.fromkeys(PARTS, 2), **dict.fromkeys(BLOCKS, 4)}
-_CLASS_OF |= dict.fromkeys(_GRIPPER, 3)
+_CLASS_OF |= dict.fromkeys(GRIPPER, 3)
 _INSTANCES = {name: k + 1 for k, name in enumerate(("table", "goal", *PARTS, *BLOCKS))} | {"shade": 1, "post": 2}
 _SIDE = Camera.toward((-0.01, -1.46, 1.06), (-0.015, 0.02, 0.145))
 _MOUNT = Camera.toward((0.0, -0.15, 0.23), (0.0, 0.04, -0.02)).c2w()
 """Pose of the wrist camera as seen from the middle between the finger tips."""
-_FALLEN_Z, _TILTED = -0.03, cos(pi / 4)
-_APART = 2  # steps without touching, after which a touch is a new contact
 _OPTIONS = ("prompt", "variation", "snapshot")
 _CHANGING = ("light", "gravity")
 
@@ -408,10 +405,7 @@ class TabletopEnv(gym.Env, EzPickle):
         self._step = 0
         self._ramps = {name: (variation[name], variation[name], 0, 1) for name in _CHANGING}  # from, to, begin, steps
         self._world = World(self._scene, self._setup, variation["gravity"])
-        self._last_touch = {(name, "table"): 0 for name in self._colors}
-        self._held: frozenset[str] = frozenset()
-        self._tipped: set[str] = set()
-        self._fallen: set[str] = set()
+        self._watch = Watch(self._setup)
         self._judge()
         self._write_caption()
         self._instruction = tabletop_instruction(
@@ -458,9 +452,7 @@ class TabletopEnv(gym.Env, EzPickle):
         touched = world.advance(command, [self._now("gravity", tick) for tick in range(TICKS)])
         self._step += 1
         self._commands.append(command)
-        events += self._contacts(touched)
-        events += self._grips(world.touching)
-        events += self._falls()
+        events += self._watch.look(touched, world.touching, world.rows, world.gap)
         was_done = self._is_success
         self._judge()
         if self._is_success and not was_done:
@@ -471,49 +463,12 @@ class TabletopEnv(gym.Env, EzPickle):
     def _judge(self) -> None:
         """Decide whether the task is done, and what the moment is worth."""
         rows, touching = self._running().rows, self._running().touching
-        held = frozenset(name for pair in touching if set(pair) & set(_GRIPPER) for name in pair)
+        held = frozenset(name for pair in touching if set(pair) & set(GRIPPER) for name in pair)
         self._is_success = is_done(self._setup, rows, held)
         self._worth = potentials(self._setup, rows, self._is_success)
 
-    def _contacts(self, touched: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-        """Return contacts that began in the step: of blocks, and of the hand, which stands for the whole arm."""
-        events = []
-        pairs = {tuple(sorted(_spoken(name) for name in pair)) for pair in touched}
-        for first, second in sorted(pairs):
-            if first == second:
-                continue
-            if self._step - self._last_touch.get((first, second), -_APART - 1) > _APART:
-                one, other = (second, first) if second == "hand" else (first, second)
-                events.append({"name": "contact", "first": one, "second": other})
-            self._last_touch[first, second] = self._step
-        return events
-
-    def _grips(self, touching: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-        """Return what the fingers took hold of, set down, or lost in the air."""
-        by_block = {name: {a if b == name else b for a, b in touching if name in (a, b)} for name in self._colors}
-        fingers, gap = {"finger_left", "finger_right"}, self._running().gap
-        held = frozenset(b.name for b in self._setup.blocks if fingers <= by_block[b.name] and gap > b.half)
-        events = [{"name": "grasp", "body": name} for name in sorted(held - self._held)]
-        for name in sorted(self._held - held):
-            is_supported = bool(by_block[name] - set(PARTS))
-            events.append({"name": "release" if is_supported else "drop", "body": name})
-        self._held = held
-        return events
-
-    def _falls(self) -> list[dict[str, Any]]:
-        events = []
-        for name in self._colors:
-            row = self._running().rows[name]
-            if name not in self._tipped and _lean(row) < _TILTED:
-                self._tipped.add(name)
-                events.append({"name": "topple", "body": name})
-            if name not in self._fallen and row[2] < _FALLEN_Z:
-                self._fallen.add(name)
-                events.append({"name": "fall", "body": name})
-        return events
-
     def _is_over(self) -> bool:
-        return bool(self._fallen & {"reach": set(), "push": {"a"}, "stack": {"a", "b"}}[self._setup.task])
+        return bool(self._watch.fallen & {"reach": set(), "push": {"a"}, "stack": {"a", "b"}}[self._setup.task])
 
     # ---- what is seen
 
@@ -589,16 +544,6 @@ class TabletopEnv(gym.Env, EzPickle):
 def _parts(row: tuple[float, ...]) -> dict[str, np.ndarray]:
     values = np.array(row)
     return {"pos": values[:3].copy(), "quat": values[3:7].copy(), "vel": values[7:10].copy(), "ang": values[10:].copy()}
-
-
-def _lean(row: tuple[float, ...]) -> float:
-    """Return the cosine of the angle between a body's z axis and upright, as every block begins."""
-    return 1 - 2 * (row[3] ** 2 + row[4] ** 2)
-
-
-def _spoken(name: str) -> str:
-    """Return the name that an event gives a body: every part of the arm is the hand."""
-    return "hand" if name in PARTS else name
 
 
 def _meant(factor: Factor, name: str, word: str) -> Any:
