@@ -142,5 +142,8 @@ def test_what_cannot_be_read_is_refused(clips):
         extract(clip.frames[:5], clip)
     with pytest.raises(EnvError, match="no coloured bodies"):
         extract(clip.frames, replace(clip, bodies={}))
+    lost = {name: np.full_like(rows, np.nan) for name, rows in clip.state.items()}
+    with pytest.raises(EnvError, match="must be known"):
+        extract(clip.frames, replace(clip, state=lost))
     with pytest.raises(EnvError, match="masks of"):
         clip.mask("nobody")

@@ -93,7 +93,8 @@ def test_what_is_missing_has_the_worst_value_and_stays_in_the_mean(clips):
         assert gone.metrics["ade"].value > 0.5 * one_of * gone.metrics["ade"].worst
         assert gone.metrics["permanence"].value < 1.0
     lost = score_clip(clips["projectile"], without(truth_tracks(clips["projectile"]), 0, 8)).metrics
-    for metric in ("ade", "velocity_rmse", "gravity_error", "restitution_error", "contact_time_error", "penetration"):
+    for metric in ("ade", "velocity_rmse", "gravity_error", "restitution_error", "contact_time_error", "penetration",
+                   "event_agreement"):  # fmt: skip
         assert lost[metric].value == lost[metric].worst and lost[metric].failed, metric
 
 

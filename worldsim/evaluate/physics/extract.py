@@ -67,10 +67,6 @@ class Tracks:
     """(F, N) pixels that are seen of it, 0 if none."""
     size: np.ndarray
     """(F, N) area over what should be seen of it there; NaN unless half of it is in view."""
-    angle: np.ndarray
-    """(F, N) rad, direction of the long axis in the image in (-pi/2, pi/2]; NaN if round or not seen whole."""
-    color: np.ndarray
-    """(F, N) int: index among `hues` of what is found where the object is expected by its motion; -1 nothing."""
     swapped: np.ndarray
     """(F, N) bool: what moves on in the object's place has another colour, for at least three frames."""
     ghosts: np.ndarray
@@ -91,11 +87,10 @@ class _Blobs:
     hue: np.ndarray  # (M,) index among hues
     area: np.ndarray  # (M,) px
     px: np.ndarray  # (M, 2)
-    spread: np.ndarray  # (M, 3) second moments uu, vv, uv in px^2
     pixels: list[np.ndarray]  # M arrays of indices into the flat frame
 
 
-def hues(clip: Clip) -> tuple[str, ...]:
+def _hues(clip: Clip) -> tuple[str, ...]:
     """Return the names of the saturated colours of a clip's palette, in the order of their hue."""
     names = [name for name, rgb in clip.palette.items() if (max(rgb) - min(rgb)) / max(*rgb, 1) > NEUTRAL]
     return tuple(sorted(names, key=lambda name: _hue_angle(np.array(clip.palette[name], float))))
@@ -121,13 +116,17 @@ def extract(frames: np.ndarray, clip: Clip) -> Tracks:
         clip: Says what is known: palette, bodies, camera, and the state in the context. Nothing behind it is read.
 
     Raises:
-        EnvError: If the clip names no objects, or the frames are not of its kind.
+        EnvError: If the clip names no objects or does not say where they are in the context, or the frames are not of
+            its kind.
     """
     bodies = clip.objects
     if not bodies:
         raise EnvError(f"{clip.env_id} names no coloured bodies, so that nothing can be followed in its frames")
     if frames.shape != clip.frames.shape or frames.dtype != np.uint8:
         raise EnvError(f"extract needs {clip.frames.shape} uint8 frames; got {frames.shape} {frames.dtype}")
+    for body in bodies:
+        if not np.isfinite(clip.state[body.name][: clip.num_context, :3]).all():
+            raise EnvError(f"the state of {body.name!r} must be known in the context's {clip.num_context} frames")
     return _Extraction(frames, clip).run()
 
 
@@ -138,7 +137,7 @@ class _Extraction:
         self.clip, self.bodies = clip, clip.objects
         self.num_frames, self.height, self.width = frames.shape[:3]
         self.u, self.v = (grid.ravel() for grid in pixel_middles(self.height, self.width))
-        names = hues(clip)
+        names = _hues(clip)
         self.hue_of = np.array([names.index(body.color) for body in self.bodies])
         self.coverage, self.hue, self.dark, self.dim = _read_pixels(frames, clip, names)
         self.blobs = _find_blobs(self.coverage, self.hue, len(names), self.u, self.v)
@@ -149,7 +148,7 @@ class _Extraction:
         shape = (frames, num)
         px, status = np.full((*shape, 2), np.nan), np.full(shape, MISSING, np.uint8)
         area, share = np.zeros(shape), np.full(shape, np.nan)
-        angle, color = np.full(shape, np.nan), np.full(shape, -1)
+        color = np.full(shape, -1)  # index among hues of what is found where the motion leads
         ghosts, labels = np.zeros(frames, int), np.zeros((frames, self.height * self.width), np.uint8)
 
         known = np.stack([reference_pixels(self.clip, body)[0] for body in self.bodies])  # (N, 2)
@@ -179,8 +178,6 @@ class _Extraction:
                 labels[t, np.concatenate([blobs.pixels[m] for m in parts])] = k + 1
                 if shown > 0.5:
                     share[t, k] = area[t, k] / (self.areas[k] * shown)
-                if shown > _WHOLE:
-                    angle[t, k] = _long_axis(blobs, parts)
                 by_color.update(k, px[t, k])
             last_status = status[t]
             color[t] = self._followed(blobs, carried, by_place)
@@ -192,8 +189,6 @@ class _Extraction:
             status=status,
             area=area,
             size=share,
-            angle=angle,
-            color=color,
             swapped=_lasting((color >= 0) & (color != self.hue_of), 3),
             ghosts=ghosts,
             labels=labels.reshape(frames, self.height, self.width),
@@ -213,7 +208,9 @@ class _Extraction:
         return self.clip.state[self.bodies[k].name][self.clip.num_context - 1, :3]
 
     def _known_turn(self, k: int, t: int) -> np.ndarray:
-        """Return how a body is turned in a frame of the context, (3, 3)."""
+        """Return how a box is turned in a frame of the context, (3, 3); how a ball is cannot be seen."""
+        if self.bodies[k].shape == "ball":
+            return np.eye(3)
         return Rotation.from_quat(self.clip.state[self.bodies[k].name][t, 3:7]).as_matrix()
 
     def _begin_area(self, k: int, px: np.ndarray) -> float:
@@ -429,7 +426,7 @@ def _noise_of(rgb: np.ndarray) -> float:
 def _find_blobs(coverage: np.ndarray, hue: np.ndarray, num_hues: int, u: np.ndarray, v: np.ndarray) -> list[_Blobs]:
     """Return the connected parts of one hue in every frame."""
     num_frames = len(hue)
-    found: list[list[tuple[int, float, np.ndarray, np.ndarray, np.ndarray]]] = [[] for _ in range(num_frames)]
+    found: list[list[tuple[int, float, np.ndarray, np.ndarray]]] = [[] for _ in range(num_frames)]
     size = u.size
     for h in range(num_hues):
         labels, count = ndimage.label(hue == h, structure=_ALIKE)  # pyright: ignore[reportGeneralTypeIssues]
@@ -447,16 +444,13 @@ def _find_blobs(coverage: np.ndarray, hue: np.ndarray, num_hues: int, u: np.ndar
                 continue
             x, y = u[inner], v[inner]
             px = np.array([weight @ x, weight @ y]) / total
-            dx, dy = x - px[0], y - px[1]
-            spread = np.array([weight @ (dx * dx), weight @ (dy * dy), weight @ (dx * dy)]) / total
-            found[frame].append((h, total, px, spread, inner))
+            found[frame].append((h, total, px, inner))
     return [
         _Blobs(
             hue=np.array([blob[0] for blob in blobs], int),
             area=np.array([blob[1] for blob in blobs], float),
             px=np.array([blob[2] for blob in blobs], float).reshape(-1, 2),
-            spread=np.array([blob[3] for blob in blobs], float).reshape(-1, 3),
-            pixels=[blob[4] for blob in blobs],
+            pixels=[blob[3] for blob in blobs],
         )
         for blobs in found
     ]
@@ -468,14 +462,6 @@ def _disc_points() -> np.ndarray:
     x, y = np.meshgrid(side, side)
     inside = x**2 + y**2 < 1
     return np.stack([x[inside], y[inside]], axis=1)
-
-
-def _long_axis(blobs: _Blobs, parts: list[int]) -> float:
-    """Return the direction of the long axis of the largest part, rad; NaN if it has none."""
-    uu, vv, uv = blobs.spread[max(parts, key=lambda m: blobs.area[m])]
-    if np.hypot(uu - vv, 2 * uv) < 0.15 * (uu + vv):
-        return float("nan")
-    return float(0.5 * np.arctan2(2 * uv, uu - vv))
 
 
 def _lasting(flags: np.ndarray, num: int) -> np.ndarray:

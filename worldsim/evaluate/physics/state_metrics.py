@@ -17,7 +17,7 @@ from scipy.stats import kendalltau
 from worldsim.evaluate.physics import laws
 from worldsim.evaluate.physics.clip import Body, Clip
 from worldsim.evaluate.physics.events import events_of, fall_times, task_reached
-from worldsim.evaluate.physics.extract import HIDDEN, MISSING, OUTSIDE, SEEN, SLIGHT, Tracks, hues, reference_pixels
+from worldsim.evaluate.physics.extract import HIDDEN, MISSING, OUTSIDE, SEEN, SLIGHT, Tracks, reference_pixels
 from worldsim.evaluate.physics.geometry import ball_to_world, depth_of, outline_radius, to_world
 from worldsim.evaluate.physics.law_metrics import score_laws
 from worldsim.evaluate.physics.outline import box_outline
@@ -65,8 +65,6 @@ def truth_tracks(clip: Clip) -> Tracks:
         status[~np.isfinite(px[:, k, 0]), k] = MISSING
     hidden = status != SEEN
     px[hidden], world[hidden] = np.nan, np.nan
-    names = hues(clip)
-    color = np.tile([names.index(body.color) for body in bodies], (len(clip), 1))
     return Tracks(
         names=tuple(body.name for body in bodies),
         px=px,
@@ -74,8 +72,6 @@ def truth_tracks(clip: Clip) -> Tracks:
         status=status,
         area=area,
         size=size,
-        angle=np.full(px.shape[:2], np.nan),
-        color=color,
         swapped=np.zeros(px.shape[:2], bool),
         ghosts=np.zeros(len(clip), int),
         labels=np.zeros(clip.frames.shape[:3], np.uint8),
@@ -314,9 +310,14 @@ def _happenings(sheet: Sheet) -> None:
     """What happens, in which order, and whether the task is done."""
     clip = sheet.clip
     true, own = events_of(clip, sheet.truth.world), events_of(clip, sheet.model.world)
+    lost = np.flatnonzero(_lost(sheet))
+    for k in lost:  # nothing that is not there can agree
+        name = clip.objects[k].name
+        own |= {event: not happens for event, happens in true.items() if name in event.split()}
     sheet.events |= {name: (true[name], own[name]) for name in true}
     if true:
-        sheet.put("event_agreement", float(np.mean([own[name] == happens for name, happens in true.items()])))
+        agrees = [own[name] == happens for name, happens in true.items()]
+        sheet.put("event_agreement", float(np.mean(agrees)), failed=len(lost) > 0)
     if clip.scenario == "dominoes":
         times, found = fall_times(clip, sheet.truth.world), fall_times(clip, sheet.model.world)
         fallen = np.isfinite(times)
@@ -327,6 +328,13 @@ def _happenings(sheet: Sheet) -> None:
     reached, own_reached = task_reached(clip, sheet.truth.world), task_reached(clip, sheet.model.world)
     if reached is not None:
         sheet.put("task_agreement", float(reached == own_reached))
+
+
+def _lost(sheet: Sheet) -> np.ndarray:
+    """Return which objects are missing in most frames in which the truth shows them, (N,) bool."""
+    shown = sheet.truth.status[sheet.after] == SEEN
+    gone = shown & np.isin(sheet.model.status[sheet.after], (MISSING, OUTSIDE))
+    return gone.sum(axis=0) > 0.5 * np.maximum(shown.sum(axis=0), 1)
 
 
 def _row_mean(values: np.ndarray) -> np.ndarray:
