@@ -35,27 +35,27 @@ def test_a_rollout_is_the_imagined_episode(env, checkpoint):
     env.set_seed(3, static_seed=True)
     torch.manual_seed(0)
     rollout = env.rollout(20)
-    assert rollout["observation"].shape == (6, SIZE, SIZE, 3)
-    assert rollout["observation"].dtype == torch.uint8
+    assert rollout["pixels"].shape == (6, SIZE, SIZE, 3)
+    assert rollout["pixels"].dtype == torch.uint8
     assert rollout["next", "truncated"].flatten().tolist() == [False] * 5 + [True]
     assert not rollout["next", "terminated"].any()
     alone = WorldModelEnv(checkpoint, horizon=6)
     first, _ = alone.reset(seed=3)
-    np.testing.assert_array_equal(rollout["observation"][0].numpy(), first)
+    np.testing.assert_array_equal(rollout["pixels"][0].numpy(), first)
     for t in range(6):
         obs, reward, *_ = alone.step(rollout["action"][t].numpy())
-        np.testing.assert_array_equal(rollout["next", "observation"][t].numpy(), obs)
+        np.testing.assert_array_equal(rollout["next", "pixels"][t].numpy(), obs)
         assert rollout["next", "reward"][t].item() == pytest.approx(reward, abs=1e-6)
 
 
 def test_its_transforms_and_a_policy_of_torch_go_around_it(env):
     counted = TransformedEnv(env, StepCounter())
 
-    def policy(data):
-        mean = data["observation"].float().mean() / 255
-        return data.set("action", torch.stack([mean, -mean]))
+    def policy(pixels, step_count):
+        mean = pixels.float().mean() / 255
+        return torch.stack([mean, -mean])
 
     rollout = counted.rollout(4, policy)
     assert rollout["step_count"].flatten().tolist() == [0, 1, 2, 3]
-    expected = rollout["observation"].float().mean(dim=(1, 2, 3)) / 255
+    expected = rollout["pixels"].float().mean(dim=(1, 2, 3)) / 255
     torch.testing.assert_close(rollout["action"][:, 0], expected)

@@ -260,7 +260,7 @@ def _single(env: gym.Env, to_frame: Callable[[Any], np.ndarray], seed: int) -> T
 
 def _imagined(model: WorldModel, n: int, sampler_steps: int, seed: int) -> Timed:
     if n == 1:
-        env = WorldModelEnv(model, horizon=_ENDLESS, sampler_steps=sampler_steps, threads=None)
+        env = WorldModelEnv(model, horizon=_ENDLESS, sampler_steps=sampler_steps)
         return _single(env, lambda obs: obs, seed)
     envs = WorldModelVectorEnv(n, model, horizon=_ENDLESS, sampler_steps=sampler_steps)
     envs.reset(seed=seed)
