@@ -242,14 +242,17 @@ def test_a_replay_that_ends_elsewhere_is_refused(pair):
 def test_what_moves_is_of_shapes_that_bullet_solves_alike_every_time(env_id):
     env = _make(env_id)
     env.reset(seed=1)
-    client, simple = env.unwrapped._scene._client, {pybullet.GEOM_BOX, pybullet.GEOM_SPHERE, pybullet.GEOM_CYLINDER}
-    for index in range(pybullet.getNumBodies(physicsClientId=client)):
-        body = pybullet.getBodyUniqueId(index, physicsClientId=client)
-        for link in range(-1, pybullet.getNumJoints(body, physicsClientId=client)):
-            if pybullet.getDynamicsInfo(body, link, physicsClientId=client)[0] > 0:
-                shapes = pybullet.getCollisionShapeData(body, link, physicsClientId=client)
-                assert len(shapes) <= 1  # no compounds
-                assert {shape[2] for shape in shapes} <= simple  # no meshes, no decompositions
+    simple = {pybullet.GEOM_BOX, pybullet.GEOM_SPHERE, pybullet.GEOM_CYLINDER}
+    clients = [k for k in range(64) if pybullet.getConnectionInfo(k)["isConnected"]]
+    assert clients
+    for client in clients:
+        for index in range(pybullet.getNumBodies(physicsClientId=client)):
+            body = pybullet.getBodyUniqueId(index, physicsClientId=client)
+            for link in range(-1, pybullet.getNumJoints(body, physicsClientId=client)):
+                if pybullet.getDynamicsInfo(body, link, physicsClientId=client)[0] > 0:
+                    shapes = pybullet.getCollisionShapeData(body, link, physicsClientId=client)
+                    assert len(shapes) <= 1  # no compounds
+                    assert {shape[2] for shape in shapes} <= simple  # no meshes, no decompositions
     env.close()
 
 
