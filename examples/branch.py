@@ -8,7 +8,7 @@ from PIL import Image
 
 import worldsim  # noqa: F401  (registers the worlds)
 
-STEERS = np.linspace(-1, 1, 8)  # left to right
+STEERS = np.linspace(-0.5, 0.5, 8)  # right to left
 
 
 def main(model="city-64", picture="branches.png"):
