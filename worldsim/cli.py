@@ -219,14 +219,28 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last saved step.")] = False,
     val: Annotated[Path | None, typer.Option("--val", metavar="STORE", help="Store to validate on.")] = None,
     init: Annotated[str | None, typer.Option("--init", metavar="M", help="Checkpoint to start from.")] = None,
+    mirror: Annotated[
+        str, typer.Option("--mirror", metavar="NAMES", help="Actions that change sign in a mirror, such as steer.")
+    ] = "",
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Windows per step, of all processes together.")] = 4,
+    accumulate: Annotated[
+        int, typer.Option("--accumulate", min=1, help="Shares of a step's windows, one after the other: less memory.")
+    ] = 1,
+    shard: Annotated[bool, typer.Option("--shard", help="Under torchrun: divide the network (FSDP2).")] = False,
+    text: Annotated[str, typer.Option("--text", metavar="words|sentence", help="What reads the captions.")] = "words",
+    factors: Annotated[
+        str, typer.Option("--factors", metavar="NAMES", help="Numbers of the variation to condition on: gravity,...")
+    ] = "",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write events to RUN/tensorboard.")] = False,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
     json_target: Json = None,
 ) -> None:
-    """Train a world model on a store; Ctrl-C saves, --resume goes on."""
+    """Train a world model on a store; Ctrl-C saves, --resume goes on; torchrun spreads it over GPUs and machines."""
     from worldsim.model import load
     from worldsim.sim import pick_device
+    from worldsim.train import TrainConfig
     from worldsim.train import train as train_on
 
     if (minutes is None) == (steps is None):
@@ -244,8 +258,19 @@ def train(
         seed=seed,
         threads=threads,
         device=pick_device(device),
+        config=TrainConfig(
+            batch=batch,
+            accumulate=accumulate,
+            shard=shard,
+            mirror=_names(mirror),
+            text_encoder=text,
+            factors=_names(factors),
+            tensorboard=tensorboard,
+        ),
         log=lambda line: out.print(line, markup=False),
     )
+    if os.environ.get("RANK", "0") != "0":  # the first of several processes speaks for all
+        return
     out.print(f"next: worldsim compare --model {out_dir} -o report.html", markup=False)
     write_json(json_target, {"checkpoint": str(checkpoint), **load(checkpoint).metrics})
 
@@ -430,6 +455,10 @@ def _is_gymnasium_error(error: Exception) -> bool:
     from gymnasium.error import Error
 
     return isinstance(error, Error)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _use_threads(threads: int | None) -> None:

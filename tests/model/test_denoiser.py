@@ -76,13 +76,19 @@ def test_an_untrained_model_copies_the_last_frame():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 96), (50, 70)])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 96), (50, 70), (32, 256)])
 def test_any_frame_size_comes_back_as_it_went_in(height, width):
     spec = box_spec(height=height, width=width)
     networks = Networks(tiny(), spec, Vocabulary(()))
     assert networks.denoiser(**_inputs(spec, 1, 2)).frame.shape == (1, 2, 3, height, width)
 
 
-def test_the_preset_for_64_pixels_has_at_most_six_million_parameters():
-    networks = Networks(PRESETS["small"](), box_spec(height=64, width=64), Vocabulary([str(i) for i in range(600)]))
-    assert sum(p.numel() for p in networks.parameters()) <= 6.05e6
+@pytest.mark.parametrize(
+    ("preset", "size", "least", "most"),
+    [("tiny", 64, 0, 0.2e6), ("small", 64, 5e6, 6.05e6), ("base", 128, 8e6, 12e6), ("large", 256, 50e6, 200e6)],
+)
+def test_presets_keep_to_their_number_of_parameters(preset, size, least, most):
+    vocabulary = Vocabulary([str(i) for i in range(600)])
+    with torch.device("meta"):
+        networks = Networks(PRESETS[preset](), box_spec(height=size, width=size), vocabulary)
+    assert least <= sum(p.numel() for p in networks.parameters()) <= most

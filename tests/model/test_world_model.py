@@ -113,6 +113,14 @@ def test_a_bad_action_is_one_clear_error(model, action):
         model.step(_begin(model), action)
 
 
+@pytest.mark.parametrize(("height", "width"), [(50, 70), (256, 256)])
+def test_a_world_of_any_size_is_imagined_by_the_same_code(height, width):
+    model = shaken_model(box_spec(height=height, width=width))
+    state, prediction = model.step(_begin(model), _actions(model, 1, 1)[0])
+    assert prediction.frames.shape == (1, height, width, 3)
+    assert state.frames.shape == (1, 2, height, width, 3)
+
+
 def test_frames_of_another_size_are_refused(model):
     frames, actions = some_context(box_spec(height=48), 1, 4)
     with pytest.raises(EnvError, match=r"32, 40.*48"):

@@ -15,6 +15,7 @@ from worldsim.model import spec_of
 from worldsim.store import RolloutStore
 from worldsim.train import TrainConfig, train
 from worldsim.train.data import Dataset
+from worldsim.train.draws import Draws
 from worldsim.train.objective import make_inputs
 from worldsim.train.rollout_context import with_own_frames
 
@@ -113,10 +114,11 @@ def test_own_frames_enter_as_context_with_their_age_and_nothing_else_changes():
     batch_like = type("Batch", (), {})()
     batch_like.frames, batch_like.action = frames, torch.rand(2, 6, box_spec().action_dim)
     batch_like.reward = batch_like.terminated = torch.zeros(2, 6)
-    inputs = make_inputs(batch_like, torch.zeros(2, 6, 1, dtype=torch.long), torch.Generator().manual_seed(0))
+    batch_like.factors = torch.zeros(2, 6, 0)
+    inputs = make_inputs(batch_like, torch.zeros(2, 6, 1, dtype=torch.long), Draws([0, 1]))
     text = torch.zeros(2, 6, model.config.text_dim)
     networks.denoiser.config = replace(networks.denoiser.config, sampler_steps=1)
-    mixed = with_own_frames(networks.denoiser, inputs, text, 2, torch.Generator().manual_seed(0))
+    mixed = with_own_frames(networks.denoiser, inputs, text, 2, Draws([0, 1]))
     assert mixed.age[0].tolist() == [0, 0, 0, 1, 2, 3]
     assert torch.equal(mixed.previous[:, :3], inputs.previous[:, :3])
     assert torch.equal(mixed.target, inputs.target)

@@ -10,6 +10,7 @@ from worldsim.model import Networks, Vocabulary
 from worldsim.model.denoiser import MAX_AGE
 from worldsim.model.presets import tiny
 from worldsim.train.data import Batch, Dataset, mirrored
+from worldsim.train.draws import Draws
 from worldsim.train.inherit import inherit
 from worldsim.train.objective import make_inputs
 
@@ -22,6 +23,7 @@ def _batch(windows=3, steps=6):
         reward=torch.ones((windows, steps)),
         terminated=torch.ones((windows, steps)),
         caption=torch.zeros((windows, steps), dtype=torch.long),
+        factors=torch.zeros((windows, steps, 0)),
     )
 
 
@@ -29,7 +31,7 @@ def test_padding_in_training_is_what_encode_does_with_a_short_context():
     model = shaken_model()
     batch, window = _batch(steps=tiny().num_context + 1), tiny().num_context
     tokens = torch.zeros(3, window + 1, 1, dtype=torch.long)
-    inputs = make_inputs(batch, tokens, torch.Generator().manual_seed(0), padding=2, pure=True)
+    inputs = make_inputs(batch, tokens, Draws([0, 1, 2]), padding=2, pure=True)
     assert inputs.age[0].tolist() == [MAX_AGE + 1, MAX_AGE + 1, 0, 0, 0]
     assert not inputs.action[:, :2].any()
     assert not inputs.reward[:, :2].any()

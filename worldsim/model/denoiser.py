@@ -98,13 +98,17 @@ class _TimeBlock(_Block):
         self.distance_bias = nn.Parameter(torch.zeros(config.num_heads, config.num_context))
 
     def forward(
-        self, x: torch.Tensor, modulation: torch.Tensor, past: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, x: torch.Tensor, modulation: torch.Tensor, memory: tuple[torch.Tensor, torch.Tensor] | None
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
         shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.modulation_bias).chunk(6, dim=-1)
         q, k, v = self.heads(_norm(x) * (1 + scale1) + shift1)
         q, k, v = (rearrange(part, "b t n (h d) -> b n h t d", h=self.num_heads) for part in (q, k, v))
-        if past is not None:  # (B, 2, N, heads, P, D / heads)
-            k, v = torch.cat([past[:, 0].to(k.dtype), k], dim=3), torch.cat([past[:, 1].to(v.dtype), v], dim=3)
+        if memory is not None:
+            past, room = memory  # (B, 2, N, heads, P, D / heads) and, to be filled, (2, B, N, heads, P + T, D / heads)
+            num_past = past.shape[4]
+            room[:, :, :, :, :num_past] = past.transpose(0, 1)
+            room[0, :, :, :, num_past:], room[1, :, :, :, num_past:] = k, v
+            k, v = room.to(k.dtype)
         num_queries, num_keys = q.shape[3], k.shape[3]
         distance = (
             torch.arange(num_keys - num_queries, num_keys, device=x.device)[:, None]
@@ -117,7 +121,7 @@ class _TimeBlock(_Block):
         x = x + gate1 * self.out(mixed)
         x = x + gate2 * self.down(F.relu(self.up(_norm(x) * (1 + scale2) + shift2)).square())
         keep = self.window - 1
-        return x, torch.stack([k[:, :, :, -keep:], v[:, :, :, -keep:]], dim=1)
+        return x, (k[:, :, :, -keep:], v[:, :, :, -keep:])  # (B, N, heads, P, D / heads) each
 
 
 class Denoiser(nn.Module):
@@ -127,9 +131,10 @@ class Denoiser(nn.Module):
         config: Sizes.
         height, width: Frame size in pixels.
         action_dim: Length A of an encoded action.
+        condition_dim: Length C of an encoded caption with the encoded factors.
     """
 
-    def __init__(self, config: ModelConfig, *, height: int, width: int, action_dim: int) -> None:
+    def __init__(self, config: ModelConfig, *, height: int, width: int, action_dim: int, condition_dim: int) -> None:
         super().__init__()
         self.config = config
         self.height, self.width = height, width
@@ -141,7 +146,7 @@ class Denoiser(nn.Module):
         self.embed_tau = nn.Sequential(nn.Linear(16, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.embed_action = nn.Sequential(nn.Linear(action_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.embed_age = nn.Embedding(MAX_AGE + 2, dim)  # the last row marks a padded context
-        self.embed_text = nn.Linear(config.text_dim, dim)
+        self.embed_text = nn.Linear(condition_dim, dim)
         self.condition_token = nn.Linear(dim, dim)
         self.modulate_space = nn.Linear(dim, 6 * dim)
         self.modulate_time = nn.Linear(dim, 6 * dim)
@@ -194,7 +199,7 @@ class Denoiser(nn.Module):
             previous: (B, T, 2, 3, H, W) the frame before each frame and the one before that, in [-1, 1].
             action: (B, T, A) encoded action that leads into each frame.
             age: (B, T) int, how many of the last steps before the frame were the model's own; MAX_AGE + 1: padding.
-            text: (B, T, text_dim) encoded caption.
+            text: (B, T, C) encoded caption, followed by encoded factors where the model knows any.
             cache: (B, L, 2, N, heads, P, D / heads) from an earlier call; None at the start of a sequence.
         """
         batch, frames = tau.shape
@@ -211,13 +216,17 @@ class Denoiser(nn.Module):
         c = F.silu(c)[:, :, None]  # (B, T, 1, D)
         x = self.patchify(self._patches(pixels)) + self.position + self.condition_token(c)  # (B, T, N, D)
         modulate_space, modulate_time = self.modulate_space(c), self.modulate_time(c)  # (B, T, 1, 6 D)
-        new_cache = []
+        kept, room = [], None
+        if cache is not None:  # in a batch most of a step is moving the cache: it is written once and kept as a view
+            batch, layers, _, patches, heads, past, width = cache.shape
+            room = cache.new_empty(layers, 2, batch, patches, heads, past + frames, width)
         for i, block in enumerate(self.blocks):
             if i % 2 == 0:
                 x = block(x, modulate_space)
             else:
-                x, kept = block(x, modulate_time, None if cache is None else cache[:, i // 2])
-                new_cache.append(kept)
+                memory = None if cache is None or room is None else (cache[:, i // 2], room[i // 2])
+                x, keys_values = block(x, modulate_time, memory)
+                kept += keys_values
         shift, scale = self.modulate_out(c).chunk(2, dim=-1)
         x = _norm(x) * (1 + scale) + shift
         scalars = self.to_scalars(x.mean(dim=2)).float()  # (B, T, 2)
@@ -244,8 +253,12 @@ class Denoiser(nn.Module):
             mask=mask.unflatten(**split),
             reward=scalars[..., 0],
             terminate=scalars[..., 1],
-            cache=torch.stack(new_cache, dim=1),
+            cache=torch.stack(kept, dim=1).unflatten(1, (-1, 2)) if room is None else self._window(room),
         )
+
+    def _window(self, room: torch.Tensor) -> torch.Tensor:
+        """(L, 2, B, N, heads, P + T, D / heads) to (B, L, 2, N, heads, P, D / heads), the last frames, as a view."""
+        return room[..., 1 - self.config.num_context :, :].movedim(2, 0)
 
     def _wiener(self, tau: torch.Tensor) -> torch.Tensor:
         """Return the factor that turns a noisy change into its linear least-squares estimate."""

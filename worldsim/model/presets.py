@@ -33,6 +33,8 @@ class ModelConfig:
     """Typical size of the change between two frames, in units where a frame spans [-1, 1]."""
     sampler_steps: int = 1
     """Default number of denoiser calls per frame."""
+    text_encoder: str = "words"
+    """Reads prompts: ``words``, the built-in one, or ``sentence``, a pretrained one (extra ``text``)."""
 
 
 def tiny() -> ModelConfig:
@@ -47,7 +49,7 @@ def small() -> ModelConfig:
 
 def base() -> ModelConfig:
     """Return a model for 128-pixel worlds: under 12 M parameters."""
-    return ModelConfig(dim=320, depth=8, num_heads=5, mlp_dim=1120, patch=16, pixel_dim=14)
+    return ModelConfig(dim=320, depth=8, num_heads=5, mlp_dim=896, patch=16, pixel_dim=14)
 
 
 def large() -> ModelConfig:

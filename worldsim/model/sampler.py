@@ -41,8 +41,8 @@ def sample_frame(
         noise: (B, 1, 3, H, W) standard normal; None will do for a single step, which starts where noise says nothing.
         num_steps: Denoiser calls.
         previous, action, age, text, cache: As in `Denoiser.forward`, for one frame.
-        guidance: Of the text (classifier-free, Ho and Salimans 2022): each predicted frame is the one without the text
-            plus ``guidance`` times the difference that the text makes. 1 is the text as it is, at half the work.
+        guidance: Of the text and factors (classifier-free, Ho and Salimans 2022): each predicted frame is the one
+            without them plus ``guidance`` times the difference they make. 1 is the text as it is, at half the work.
     """
     levels = schedule(num_steps)
     z = noise

@@ -15,7 +15,7 @@ import numpy as np
 from worldsim.errors import ActionError, EnvError
 from worldsim.rollout import ActionDim, check_action
 
-__all__ = ["ModelSpec", "encode_actions", "spec_of"]
+__all__ = ["ModelSpec", "encode_actions", "encode_factors", "spec_of"]
 
 _SIZE_RANGE = (32, 256)  # pixels
 
@@ -43,6 +43,11 @@ class ModelSpec:
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     max_steps: int = 1000
     """Default horizon of an imagined episode."""
+    factor_names: tuple[str, ...] = ()
+    """Numeric factors of an episode that the model can be told, such as gravity."""
+    factor_low: tuple[float, ...] = ()
+    """Least value of each that training showed."""
+    factor_high: tuple[float, ...] = ()
 
     @property
     def action_dim(self) -> int:
@@ -118,3 +123,30 @@ def encode_actions(spec: ModelSpec, actions: np.ndarray, batch_ndim: int = 1) ->
     if (choice < 0).any() or (choice >= counts).any():
         raise ActionError(f"an action must choose from {spec.action_counts} values per dimension; got {actions!r}")
     return np.concatenate([np.eye(n, dtype=np.float32)[choice[..., i]] for i, n in enumerate(counts)], axis=-1)
+
+
+def encode_factors(spec: ModelSpec, factors: Sequence[Mapping[str, Any] | None], *, strict: bool = False) -> np.ndarray:
+    """Return (N, 2 K) float32: per factor of the model its value scaled to [-1, 1], and 1 where it is given.
+
+    Args:
+        spec: Names the factors.
+        factors: Values by name per stream; a factor that is missing is not given.
+        strict: Whether a factor that the model does not know is an error, or passed over as in a store's variation.
+
+    Raises:
+        EnvError: If a value is no finite number, or ``strict`` and a name is unknown.
+    """
+    encoded = np.zeros((len(factors), len(spec.factor_names), 2), np.float32)
+    for row, values in zip(encoded, factors, strict=True):
+        unknown = sorted(set(values or ()) - set(spec.factor_names))
+        if strict and unknown:
+            known = ", ".join(spec.factor_names) or "none"
+            raise EnvError(f"the model knows no factor {', '.join(map(repr, unknown))}; it knows {known}")
+        for i, (name, low, high) in enumerate(zip(spec.factor_names, spec.factor_low, spec.factor_high, strict=True)):
+            value = (values or {}).get(name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value):
+                raise EnvError(f"factor {name!r} must be a number, best between {low:g} and {high:g}; got {value!r}")
+            row[i] = 2 * (float(value) - low) / (high - low) - 1, 1
+    return encoded.reshape(len(factors), -1)

@@ -21,8 +21,8 @@ from worldsim.model.denoiser import MAX_AGE, Denoiser
 from worldsim.model.noise import keyed_noise
 from worldsim.model.presets import ModelConfig
 from worldsim.model.sampler import sample_frame
-from worldsim.model.spec import ModelSpec, encode_actions
-from worldsim.model.text import TextEncoder, Vocabulary
+from worldsim.model.spec import ModelSpec, encode_actions, encode_factors
+from worldsim.model.text import TEXT_ENCODERS, Vocabulary
 from worldsim.rollout import Caption
 
 __all__ = ["Imagined", "Networks", "Prediction", "Start", "WorldModel", "WorldState", "from_pixels", "to_pixels"]
@@ -49,7 +49,7 @@ class WorldState:
     frames: torch.Tensor
     """(N, 2, H, W, 3) uint8, the last frame and the one before it."""
     text: torch.Tensor
-    """(N, text_dim) encoded prompt; zeros for none."""
+    """(N, C) encoded prompt, followed by encoded factors where the model knows any; zeros for none."""
     age: torch.Tensor
     """(N,) int64 own predictions in a row, at most MAX_AGE."""
     step_count: torch.Tensor
@@ -153,8 +153,24 @@ class Networks(nn.Module):
 
     def __init__(self, config: ModelConfig, spec: ModelSpec, vocabulary: Vocabulary) -> None:
         super().__init__()
-        self.denoiser = Denoiser(config, height=spec.height, width=spec.width, action_dim=spec.action_dim)
-        self.text = TextEncoder(vocabulary, config.text_dim)
+        self.denoiser = Denoiser(
+            config,
+            height=spec.height,
+            width=spec.width,
+            action_dim=spec.action_dim,
+            condition_dim=config.text_dim + 2 * len(spec.factor_names),
+        )
+        self.text = TEXT_ENCODERS[config.text_encoder](vocabulary, config.text_dim)
+
+    def condition(self, text: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+        """Return (..., C) what the denoiser is told.
+
+        Args:
+            text: (..., F) features of captions.
+            factors: (..., 2 K) encoded factors.
+        """
+        encoded = self.text(text)
+        return torch.cat([encoded, factors.to(encoded.dtype)], dim=-1) if factors.shape[-1] else encoded
 
 
 @dataclass(kw_only=True)
@@ -213,7 +229,7 @@ class WorldModel:
         Raises:
             PromptError: If no word is known.
         """
-        return self.networks.text.vocabulary.understand(prompt)
+        return self.networks.text.understand(prompt)
 
     def nearest_start(self, prompt: str) -> int:
         """Return the index of the start whose caption shares most words with a prompt (rare words count more)."""
@@ -234,6 +250,7 @@ class WorldModel:
         prompts: Sequence[str | None],
         seeds: Sequence[int] | np.ndarray,
         num_frames: Sequence[int] | np.ndarray | None = None,
+        factors: Sequence[Mapping[str, float] | None] | None = None,
     ) -> WorldState:
         """Return the state after a context of known frames.
 
@@ -244,9 +261,10 @@ class WorldModel:
             prompts: Text or None per stream.
             seeds: Noise seed per stream.
             num_frames: (N,) how many of the last frames are real; all of them if None.
+            factors: Values by name per stream, for a model that knows factors.
 
         Raises:
-            EnvError: If the frames have another size or type.
+            EnvError: If the frames have another size or type, or a factor is unknown.
             ActionError: If an action is not in the space.
         """
         frames = np.asarray(frames)
@@ -280,7 +298,8 @@ class WorldModel:
 
         pixels = from_pixels(torch.from_numpy(frames.copy()).to(self.device))  # (N, W, 3, H, W)
         before = torch.cat([pixels[:, :1], pixels[:, : window - 2]], dim=1)
-        text = self._encode_text(prompts)
+        told = self._encode_factors([None] * batch if factors is None else factors)
+        text = torch.cat([self._encode_text(prompts), told], dim=1)
         with self._precision():
             out = self.networks.denoiser(
                 None,
@@ -425,12 +444,38 @@ class WorldModel:
             mask: (N,) which streams change; all if None.
         """
         chosen = torch.ones(state.num_streams, dtype=torch.bool) if mask is None else torch.as_tensor(np.asarray(mask))
-        text = torch.where(chosen[:, None].to(self.device), self._encode_text(prompts), state.text)
-        return replace(state, text=text)
+        dim = self.config.text_dim
+        text = torch.where(chosen[:, None].to(self.device), self._encode_text(prompts), state.text[:, :dim])
+        return replace(state, text=torch.cat([text, state.text[:, dim:]], dim=1))
+
+    @torch.inference_mode()
+    def set_factors(
+        self,
+        state: WorldState,
+        factors: Sequence[Mapping[str, float] | None],
+        mask: Sequence[bool] | np.ndarray | None = None,
+    ) -> WorldState:
+        """Return the state with new factors, from the next step on.
+
+        Args:
+            state: N streams.
+            factors: Values by name per stream; what is not named is not given.
+            mask: (N,) which streams change; all if None.
+
+        Raises:
+            EnvError: If the model does not know a factor.
+        """
+        chosen = torch.ones(state.num_streams, dtype=torch.bool) if mask is None else torch.as_tensor(np.asarray(mask))
+        dim = self.config.text_dim
+        told = torch.where(chosen[:, None].to(self.device), self._encode_factors(factors), state.text[:, dim:])
+        return replace(state, text=torch.cat([state.text[:, :dim], told], dim=1))
 
     def _encode_text(self, prompts: Sequence[str | None]) -> torch.Tensor:
         with self._precision():
-            return self.networks.text(self.networks.text.indices(prompts).to(self.device)).float()
+            return self.networks.text(self.networks.text.features(prompts).to(self.device)).float()
+
+    def _encode_factors(self, factors: Sequence[Mapping[str, float] | None]) -> torch.Tensor:
+        return torch.from_numpy(encode_factors(self.spec, factors, strict=True)).to(self.device)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16)

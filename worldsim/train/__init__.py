@@ -1,5 +1,6 @@
 """Training: windows over a store, the objective, the loop."""
 
-from worldsim.train.loop import TrainConfig, train
+from worldsim.train.config import TrainConfig
+from worldsim.train.loop import train
 
 __all__ = ["TrainConfig", "train"]

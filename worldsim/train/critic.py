@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import cached
 
 __all__ = ["Critic"]
 
@@ -44,24 +45,32 @@ class Critic(nn.Module):
             x = F.leaky_relu(layer(x), 0.2)
         return self.layers[-1](x).float()
 
-    def learn(self, imagined: torch.Tensor, true: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """Take one step towards telling the frames apart.
+    def learn(
+        self, imagined: torch.Tensor, true: torch.Tensor, *, num_shares: int = 1, is_first: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add the gradient of one share of a step's frames; `step` then follows it.
 
         Args:
             imagined, true: (N, 3, H, W), without gradient.
+            num_shares: Into how many shares the frames of a step are divided.
+            is_first: Whether this share is the first; the others leave the spectral norms as they are.
 
         Returns:
-            (N, 3, H, W) direction, of unit norm per frame, in which imagined frames look less true; and the share of
+            (N, 3, H, W) direction, of unit norm per frame, in which imagined frames look less true; and the () share of
             squares that are told apart.
         """
         frames = imagined.detach().requires_grad_(True)
-        with torch.autocast(frames.device.type, torch.bfloat16):
+        self.train(is_first)
+        with cached(), torch.autocast(frames.device.type, torch.bfloat16):
             score_imagined, score_true = self(frames), self(true)
         (direction,) = torch.autograd.grad(-score_imagined.sum(), frames, retain_graph=True)
         loss = F.relu(1 + score_imagined).mean() + F.relu(1 - score_true).mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward(inputs=list(self.parameters()))
-        self.optimizer.step()
+        (loss / num_shares).backward(inputs=list(self.parameters()))
         norm = direction.flatten(1).norm(dim=1)[:, None, None, None]
         told_apart = 0.5 * ((score_imagined < 0).float().mean() + (score_true > 0).float().mean())
-        return direction / norm.clamp_min(1e-12), float(told_apart)
+        return direction / norm.clamp_min(1e-12), told_apart
+
+    def step(self) -> None:
+        """Follow the gradient that `learn` has gathered."""
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)

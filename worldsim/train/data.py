@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
-from worldsim.errors import StoreError
-from worldsim.model import ModelSpec, Start, encode_actions
+from worldsim.errors import StoreError, WorldsimError
+from worldsim.model import ModelSpec, Start, encode_actions, encode_factors
 from worldsim.rollout import Caption
 from worldsim.store import RolloutStore
 
-__all__ = ["Batch", "Dataset", "bytes_needed", "mirrored"]
+__all__ = ["Batch", "Dataset", "action_numbers", "factor_ranges", "mirrored"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +34,8 @@ class Batch:
     """(B, T) float32."""
     caption: torch.Tensor
     """(B, T) int64 row of `Dataset.captions`, -1 for none."""
-
-
-def bytes_needed(store: RolloutStore) -> int:
-    """Return the memory that a `Dataset` of a store takes."""
-    return store.num_frames * store.height * store.width * 3
+    factors: torch.Tensor
+    """(B, T, 2 K) float32, encoded; K = 0 for a model that knows none."""
 
 
 class Dataset:
@@ -67,6 +65,7 @@ class Dataset:
         self.reward = torch.zeros(rows)
         self.terminated = torch.zeros(rows)
         self.caption = torch.full((rows,), -1, dtype=torch.long)
+        self.factors = torch.zeros((rows, 2 * len(spec.factor_names)))
         self.raw_actions: list[np.ndarray] = []
         texts: dict[tuple[str, str], int] = {}
         for i, episode in enumerate(self.episodes):
@@ -76,6 +75,7 @@ class Dataset:
             self.action[first : first + length] = torch.from_numpy(encode_actions(spec, rollout.action))
             self.reward[first : first + length] = torch.from_numpy(rollout.reward.astype(np.float32))
             self.terminated[first : first + length] = torch.from_numpy(rollout.terminated.astype(np.float32))
+            self.factors[first : first + length + 1] = torch.from_numpy(encode_factors(spec, [rollout.variation]))
             self.raw_actions.append(rollout.action)
             for caption in rollout.caption:
                 row = texts.setdefault((caption.en, caption.zh), len(texts))
@@ -121,6 +121,7 @@ class Dataset:
             reward=self.reward[acts],
             terminated=self.terminated[acts],
             caption=self.caption[steps[:, 1:]],
+            factors=self.factors[acts],
         )
 
     def starts(self, num_starts: int, context: int, seed: int) -> list[Start]:
@@ -163,3 +164,51 @@ def mirrored(batch: Batch, which: np.ndarray, signs: Sequence[int]) -> Batch:
     return replace(
         batch, frames=torch.where(turned[:, None, None, None, None], batch.frames.flip(3), batch.frames), action=action
     )
+
+
+def action_numbers(spec: ModelSpec, names: Sequence[int | str]) -> tuple[int, ...]:
+    """Return the numbers of actions that are given by name or number and can be mirrored.
+
+    Raises:
+        WorldsimError: If there is no such action, or its two ends are not each other's mirror image.
+    """
+    if names and spec.action_kind != "box":
+        raise WorldsimError(f"mirror needs a Box action space; this one is {spec.action_kind}")
+    known = [dim.name for dim in spec.action_spec]
+    numbers = []
+    for name in names:
+        number = known.index(str(name)) if str(name) in known else int(name) if str(name).isdigit() else -1
+        if not 0 <= number < spec.action_dim:
+            raise WorldsimError(
+                f"mirror: there is no action {name!r}; name one of {', '.join(known) or 'none'}, or give a number "
+                f"from 0 to {spec.action_dim - 1}"
+            )
+        if spec.action_low[number] != -spec.action_high[number]:
+            raise WorldsimError(
+                f"mirror: action {name!r} goes from {spec.action_low[number]:g} to {spec.action_high[number]:g}, which "
+                "is not the same to both sides"
+            )
+        numbers.append(number)
+    return tuple(numbers)
+
+
+def factor_ranges(store: RolloutStore, names: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a `ModelSpec` that name some numeric factors and their ranges in a store.
+
+    Raises:
+        StoreError: If a factor is in no episode's variation, is no number, or never changes.
+    """
+    variations = [store.info(i).variation for i in range(len(store))] if names else []
+    low, high = [], []
+    for name in names:
+        values = [variation[name] for variation in variations if variation.get(name) is not None]
+        numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+        if not numbers or len(numbers) < len(values) or min(numbers) == max(numbers):
+            known = sorted({key for variation in variations for key in variation})
+            raise StoreError(
+                f"factor {name!r} must be a number that differs between episodes; got {values[:3]}; the episodes vary "
+                f"in {', '.join(known) or 'nothing'}"
+            )
+        low.append(min(numbers))
+        high.append(max(numbers))
+    return {"factor_names": tuple(names), "factor_low": tuple(low), "factor_high": tuple(high)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 
 from worldsim.errors import CheckpointError
 from worldsim.model import ModelConfig, Networks, WorldModel
@@ -12,17 +14,18 @@ from worldsim.model import ModelConfig, Networks, WorldModel
 __all__ = ["inherit"]
 
 
-def inherit(networks: Networks, config: ModelConfig, parent: WorldModel) -> None:
+def inherit(networks: Networks, config: ModelConfig, parent: WorldModel, factor_names: Sequence[str] = ()) -> None:
     """Copy a parent's weights into new networks.
 
-    Words that the parent knows keep their embedding, new ones begin at zero. A longer memory treats its oldest frames
-    as the parent treated its own oldest one.
+    Words that the parent knows keep their embedding, new ones and new factors begin at zero; the parent's factors must
+    be the first. A longer memory treats its oldest frames as the parent treated its own oldest one.
 
     Args:
         networks: Filled in place.
         config: Their architecture.
         parent: Of the same architecture but for ``num_context`` and ``sampler_steps``, and of the same frame size and
             action length.
+        factor_names: Of the new model; the parent's first.
 
     Raises:
         CheckpointError: If the parent is of another kind.
@@ -38,14 +41,26 @@ def inherit(networks: Networks, config: ModelConfig, parent: WorldModel) -> None
             f"space ({parent.config} for {their_shape}, wanted {config} for {shape}); start without init"
         )
     weights = {name: value.float() for name, value in parent.networks.state_dict().items()}
-    known = {token: row + 1 for row, token in enumerate(parent.networks.text.vocabulary.tokens)}
-    words = torch.zeros_like(networks.text.embed.weight)
-    for row, token in enumerate(networks.text.vocabulary.tokens):
-        if token in known:
-            words[row + 1] = weights["text.embed.weight"][known[token]]
-    weights["text.embed.weight"] = words
+    known = parent.spec.factor_names
+    if tuple(factor_names)[: len(known)] != known:
+        raise CheckpointError(f"{parent.name} knows the factors {', '.join(known)}; name them first, then new ones")
+    more = 2 * (len(factor_names) - len(known))
+    weights["denoiser.embed_text.weight"] = F.pad(weights["denoiser.embed_text.weight"], (0, more))
+    if config.text_encoder == "words":
+        weights["text.embed.weight"] = _words(networks, parent, weights["text.embed.weight"])
     for name, value in weights.items():
         if name.endswith("distance_bias"):  # (heads, num_context)
             longer = config.num_context - value.shape[1]
             weights[name] = torch.cat([value, value[:, -1:].expand(-1, max(longer, 0))], dim=1)[:, : config.num_context]
     networks.load_state_dict(weights)
+
+
+def _words(networks: Networks, parent: WorldModel, theirs: torch.Tensor) -> torch.Tensor:
+    """Return the embeddings of the words of ``networks``, those of the parent where it knows them."""
+    known = {token: row + 1 for row, token in enumerate(parent.networks.text.vocabulary.tokens)}
+    tokens = networks.text.vocabulary.tokens
+    words = torch.zeros(len(tokens) + 1, theirs.shape[1])
+    for row, token in enumerate(tokens):
+        if token in known:
+            words[row + 1] = theirs[known[token]]
+    return words

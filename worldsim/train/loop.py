@@ -1,9 +1,12 @@
-"""The training loop: one process, resumable, with live figures. A run is a directory.
+"""The training loop: one process or many, resumable, with live figures. A run is a directory.
 
 RUN/checkpoint/     what `worldsim.load(RUN)` reads: EMA weights, rewritten every few minutes
 RUN/state.pt        everything that resuming needs
 RUN/metrics.jsonl   one line per report
 RUN/strips/         truth above imagined, from held-out windows
+RUN/tensorboard/    the same figures as events, if asked for
+
+Started by torchrun, every rank runs this same code; see `worldsim.train.ranks`.
 """
 
 from __future__ import annotations
@@ -15,73 +18,47 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 
-from worldsim.collect import env_fingerprint
 from worldsim.errors import CheckpointError, StoreError, WorldsimError
-from worldsim.model import PRESETS, ModelSpec, Networks, Vocabulary, WorldModel, load, save, spec_of
-from worldsim.rollout import control_dt_of
+from worldsim.model import (
+    PRESETS,
+    TEXT_ENCODERS,
+    ModelConfig,
+    ModelSpec,
+    Networks,
+    Vocabulary,
+    WorldModel,
+    load,
+    save,
+)
 from worldsim.store import RolloutStore
+from worldsim.train.board import Board
+from worldsim.train.config import TrainConfig
 from worldsim.train.critic import Critic
-from worldsim.train.data import Dataset, bytes_needed, mirrored
+from worldsim.train.data import Dataset, action_numbers, factor_ranges, mirrored
+from worldsim.train.draws import Draws, Inputs
 from worldsim.train.inherit import inherit
-from worldsim.train.objective import Inputs, Losses, losses, make_inputs
-from worldsim.train.rollout_context import with_own_frames
+from worldsim.train.memory import estimate, free_bytes
+from worldsim.train.objective import Losses, Objective, losses, make_inputs
+from worldsim.train.plan import Plan, make_plan
+from worldsim.train.ranks import Ranks, join, like, whole
 from worldsim.train.validate import Validation, validate
+from worldsim.train.world import world_of
 
-__all__ = ["TrainConfig", "train"]
+__all__ = ["train"]
 
 _NUM_STARTS = 32
 _LEAD = 0.005  # change of the weight of local contrast per step
 _MAX_CONTRAST_WEIGHT = 30.0
-_PARTS = ("total", "frame", "refine", "contrast", "sharpness", "reward", "terminate")  # of `Losses`, as reported
+_MEANS = ("total", "contrast", "reward", "terminate")  # of `Losses`, as reported
+_RATIOS = ("frame", "refine", "sharpness")
 _HELD_OUT = 0.02  # share of episodes for validation where no store is given
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How a model is trained; the budget is either minutes or steps."""
-
-    minutes: float | None = None
-    """Minutes of training, without loading, compiling and validating."""
-    steps: int | None = None
-    batch: int = 4
-    """Windows per step."""
-    length: int = 24
-    """Steps per window."""
-    learning_rate: float = 1e-3
-    final_rate: float = 0.03
-    """Share of the learning rate that is left at the end of the cosine."""
-    warmup_steps: int = 200
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    """Largest norm of the gradient."""
-    ema: float = 0.999
-    ends_share: float = 0.1
-    """Share of the windows that hold an end of an episode by the world itself, which are rare otherwise."""
-    mirror: tuple[int, ...] = ()
-    """Action numbers whose sign turns when a picture is mirrored left to right; with any, half of the windows are."""
-    padded_share: float = 0.25
-    """Share of the steps whose windows begin with padding, so that a model can start from few frames or one."""
-    own_frames_from: float = 0.15
-    """Share of the budget after which windows with the model's own frames as context are mixed in."""
-    own_frames_share: float = 0.75
-    """Share of the steps after that which use them."""
-    sharpness: float = 0.9
-    """From ``own_frames_from`` on, the weight of local contrast is led so that imagined frames are about so sharp."""
-    critic_share: float = 0.6
-    """The critic's part of a frame's gradient as a share of the squared error's, from ``own_frames_from`` on."""
-    seed: int = 0
-    report_s: float = 10.0
-    """Seconds between lines."""
-    save_s: float = 180.0
-    validate_s: float = 300.0
 
 
 def train(
@@ -136,13 +113,30 @@ def train(
         torch.set_num_threads(threads)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    saved = _read_state(run, device) if resume else None
-    tokens = saved["vocabulary"] if saved else None
-    trainer = _Trainer(RolloutStore.open(store), run, preset, settings, val, init, torch.device(device), log, tokens)
-    if saved:
-        trainer.resume(saved)
-    use_compile = compile if compile is not None else steps is None and (minutes or 0) >= 5
-    return trainer.run(use_compile)
+    if settings.text_encoder not in TEXT_ENCODERS:
+        raise WorldsimError(f"unknown text encoder {settings.text_encoder!r}; choose one of {', '.join(TEXT_ENCODERS)}")
+    saved = _read_state(run) if resume else None
+    use_compile = compile if compile is not None else steps is None and (minutes or 0) >= 5 and not settings.shard
+    if use_compile and settings.shard:
+        raise WorldsimError("a network that is divided among processes is not compiled; leave out compile or shard")
+    ranks = join(torch.device(device))
+    try:
+        trainer = _Trainer(
+            RolloutStore.open(store),
+            run,
+            preset,
+            settings,
+            val,
+            init,
+            torch.device(device),
+            ranks,
+            log,
+            saved,
+            use_compile,
+        )
+        return trainer.run()
+    finally:
+        ranks.leave()
 
 
 class _Trainer:
@@ -157,47 +151,65 @@ class _Trainer:
         val: str | Path | None,
         init: str | Path | None,
         device: torch.device,
+        ranks: Ranks,
         log: Callable[[str], None],
-        tokens: Sequence[str] | None,
+        saved: dict[str, Any] | None,
+        use_compile: bool,
     ) -> None:
         if len(store) == 0:
             raise StoreError("the store holds no episode; collect some first")
-        self.store, self.path, self.settings, self.device, self.log = store, path, settings, device, log
-        self.config = PRESETS[preset]()
-        self.spec, self.fingerprint = _world_of(store)
-        gigabytes = bytes_needed(store) / 2**30
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-        log(
-            f"{len(store)} episodes, {store.num_frames} frames; they take {gigabytes:.1f} GiB of memory, "
-            f"{free:.1f} GiB are free"
-        )
-        if gigabytes > 0.9 * free:
+        self.path, self.settings, self.device, self.ranks = path, settings, device, ranks
+        self.log = log if ranks.is_first else lambda line: None
+        shares = settings.accumulate * ranks.size
+        if settings.batch % shares:
             raise WorldsimError(
-                f"the frames need {gigabytes:.1f} GiB of memory and {free:.1f} GiB are free; use a smaller store"
+                f"a step's {settings.batch} windows cannot be divided into {settings.accumulate} shares in each of "
+                f"{ranks.size} processes; make batch a multiple of {shares}"
             )
+        if settings.shard and ranks.size == 1:
+            raise WorldsimError("shard divides a network among processes; start several with torchrun, or leave it out")
+        self.config = replace(PRESETS[preset](), text_encoder=settings.text_encoder)
+        if saved and saved.get("config", asdict(self.config)) != asdict(self.config):
+            raise CheckpointError(
+                f"{path} was begun as {saved['config']}, and is resumed as {asdict(self.config)}; name the same preset "
+                "and text encoder"
+            )
+        self.spec, self.fingerprint = world_of(store)
+        self.spec = replace(self.spec, **factor_ranges(store, settings.factors))
+        self.mirror = action_numbers(self.spec, settings.mirror)
+        held_out_store = RolloutStore.open(val) if val else None
+        num_parameters = _num_parameters(self.config, self.spec)
+        self._check_memory(store.num_frames + (held_out_store.num_frames if held_out_store else 0), num_parameters)
+
         episodes = np.random.default_rng(0).permutation(len(store))
-        held_out = 0 if val else max(1, round(_HELD_OUT * len(store)))
+        held_out = 0 if held_out_store else max(1, round(_HELD_OUT * len(store)))
         self.data = Dataset(store, self.spec, episodes=sorted(episodes[held_out:].tolist()) or [0])
-        if val:
-            self.held_out = Dataset(RolloutStore.open(val), self.spec)
+        if held_out_store:
+            self.held_out = Dataset(held_out_store, self.spec)
         else:
             self.held_out = Dataset(store, self.spec, episodes=sorted(episodes[:held_out].tolist()))
         self.rows = self.data.windows(settings.length)
         self.end_rows = self.rows[self.data.ends(self.rows, settings.length)]
 
         texts = [text for caption in self.data.captions for text in caption]
-        vocabulary = Vocabulary(tokens) if tokens is not None else Vocabulary.from_texts(texts)
+        vocabulary = Vocabulary(saved["vocabulary"]) if saved else Vocabulary.from_texts(texts)
         torch.manual_seed(settings.seed)
-        self.parent = None
-        self.networks = Networks(self.config, self.spec, vocabulary)
-        if init is not None:
+        self.parent = saved["parent"] if saved else None
+        networks = Networks(self.config, self.spec, vocabulary)
+        if saved:
+            networks.load_state_dict(saved["networks"])
+        elif init is not None:
             parent = load(init)
-            inherit(self.networks, self.config, parent)
+            inherit(networks, self.config, parent, self.spec.factor_names)
             self.parent = parent.sha
-        self.networks.to(device)
-        self.ema = copy.deepcopy(self.networks).requires_grad_(False)
-        text = self.networks.text
-        self.tokens = [text.indices([caption[k] for caption in self.data.captions] or [None]) for k in range(2)]
+        self.blank = copy.deepcopy(networks).requires_grad_(False)  # what the average is filled into
+        features = [networks.text.features([caption[k] for caption in self.data.captions] or [None]) for k in range(2)]
+        width = max(table.shape[1] for table in features)
+        self.features = torch.stack([torch.nn.functional.pad(t, (0, width - t.shape[1])) for t in features])
+        self.networks = networks.to(device)
+        loss_of = torch.compile(losses, dynamic=False) if use_compile else losses
+        self.objective = ranks.wrap(Objective(self.networks, loss_of), networks.denoiser.blocks, device, settings.shard)
+        self.average = {name: value.detach().clone() for name, value in self.networks.named_parameters()}
         decay, plain = [], []
         for name, parameter in self.networks.named_parameters():
             (decay if parameter.ndim >= 2 and "embed" not in name and "position" not in name else plain).append(
@@ -209,22 +221,63 @@ class _Trainer:
         self.card = store.card
         self.step, self.elapsed_s, self.contrast_weight = 0, 0.0, 1.0
         self.history: list[dict[str, Any]] = []
-        count = sum(p.numel() for p in self.networks.parameters())
-        log(
-            f"preset {preset}: {count / 1e6:.2f} M parameters; {len(self.data.captions)} captions, "
+        self.board = Board(path / "tensorboard") if settings.tensorboard and ranks.is_first else None
+        self.log(
+            f"preset {preset}: {num_parameters / 1e6:.2f} M parameters; {len(self.data.captions)} captions, "
             f"{len(vocabulary)} words; device {device}"
+            + (f"; {ranks.size} processes, {'divided' if settings.shard else 'copied'}" if ranks.size > 1 else "")
         )
+        if use_compile:
+            self.log("compiling the training step (about a minute)")
+        if saved:
+            self._resume(saved)
 
-    def resume(self, state: dict[str, Any]) -> None:
-        """Continue where the run stopped."""
-        self.networks.load_state_dict(state["networks"])
-        self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.contrast_weight = state["contrast_weight"]
-        self.critic.load_state_dict(state["critic"])
-        self.critic.optimizer.load_state_dict(state["critic_optimizer"])
-        self.parent = state["parent"]
-        self.step, self.elapsed_s, self.history = state["step"], state["elapsed_s"], state["history"]
+    def _check_memory(self, num_frames: int, num_parameters: int) -> None:
+        """Say what the training will take, and refuse one that cannot fit."""
+        settings, ranks = self.settings, self.ranks
+        need = estimate(
+            self.config,
+            self.spec,
+            num_frames=num_frames,
+            num_parameters=num_parameters,
+            windows=settings.batch // (settings.accumulate * ranks.size),
+            length=settings.length,
+            shards=ranks.size if settings.shard else 1,
+        )
+        main, own = free_bytes(self.device)
+        self.log(
+            f"{need.line()}; {main / 2**30:.1f} GiB are free"
+            + (f", {own / 2**30:.1f} GiB on the device" if self.device.type == "cuda" else "")
+            + (f"; {ranks.local_size} such processes here" if ranks.local_size > 1 else "")
+        )
+        on_device = need.network + need.kept
+        in_main = ranks.local_size * (need.frames + (on_device if self.device.type == "cpu" else 0))
+        if in_main > 0.9 * main:
+            raise WorldsimError(
+                f"the training needs {in_main / 2**30:.1f} GiB of memory and {main / 2**30:.1f} GiB are free; "
+                "use a smaller store, a smaller batch, or accumulate"
+            )
+        if on_device > 0.9 * own:
+            raise WorldsimError(
+                f"the training needs {on_device / 2**30:.1f} GiB on the device and {own / 2**30:.1f} GiB are free; "
+                "use a smaller batch, accumulate, or shard"
+            )
+
+    def _resume(self, saved: dict[str, Any]) -> None:
+        """Continue where the run stopped; the networks hold the saved weights already."""
+        for name, value in self.average.items():
+            value.copy_(like(saved["ema"][name].to(self.device), value))
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        state = saved["optimizer"]
+        state["state"] = {
+            i: {key: like(value.to(self.device), parameters[i]) for key, value in values.items()}
+            for i, values in state["state"].items()
+        }
+        self.optimizer.load_state_dict(state)
+        self.contrast_weight = saved["contrast_weight"]
+        self.critic.load_state_dict(saved["critic"])
+        self.critic.optimizer.load_state_dict(saved["critic_optimizer"])
+        self.step, self.elapsed_s, self.history = saved["step"], saved["elapsed_s"], saved["history"]
         self.log(f"resumed at step {self.step}, {self.elapsed_s / 60:.1f} minutes")
 
     @property
@@ -234,13 +287,10 @@ class _Trainer:
             return self.step / self.settings.steps
         return self.elapsed_s / (60 * (self.settings.minutes or 1))
 
-    def run(self, use_compile: bool) -> Path:
+    def run(self) -> Path:
         """Train to the end of the budget."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        loss_of = losses
-        if use_compile:
-            self.log("compiling the training step (about a minute)")
-            loss_of = torch.compile(losses, dynamic=False)
+        if self.ranks.is_first:
+            self.path.mkdir(parents=True, exist_ok=True)
         last_report = last_save = last_validation = time.monotonic()
         recent: list[dict[str, float]] = []
         shown_step, shown_s = self.step, self.elapsed_s
@@ -248,76 +298,77 @@ class _Trainer:
         try:
             while self.progress < 1:
                 began = time.monotonic()
-                recent.append(self._step(loss_of))
+                recent.append(self._step())
                 now = time.monotonic()
-                if not first:  # the first step compiles
-                    self.elapsed_s += now - began
+                spent = 0.0 if first else now - began  # the first step compiles
                 first = False
+                is_save_due = now - last_save >= self.settings.save_s
+                is_validation_due = now - last_validation >= self.settings.validate_s
+                # The clock is rank 0's: the learning rate and the end must be the same everywhere.
+                self.elapsed_s, is_save_due, is_validation_due = self.ranks.of_first(
+                    [self.elapsed_s + spent, is_save_due, is_validation_due]
+                )
                 if now - last_report >= self.settings.report_s:
                     frames = (self.step - shown_step) * self.settings.batch * self.settings.length
                     self._report(recent, frames / max(self.elapsed_s - shown_s, 1e-9))
                     recent, shown_step, shown_s, last_report = [], self.step, self.elapsed_s, now
-                if now - last_save >= self.settings.save_s:
+                if is_save_due:
                     self.save()
                     last_save = time.monotonic()
-                if now - last_validation >= self.settings.validate_s:
+                if is_validation_due:
                     self._validate()
                     last_validation = time.monotonic()
         except KeyboardInterrupt:
+            if self.ranks.size > 1:  # the others may be anywhere in a step: the last regular save stands
+                raise
             self.save()
             self.log(f"stopped at step {self.step}; saved. Resume the run to continue it")
             raise
         self._validate()
         self.save()
+        self.ranks.of_first([])  # nobody leaves before the checkpoint is there
         self.log(
             f"done: {self.step} steps, {self.elapsed_s / 60:.1f} minutes; checkpoint in {self.path / 'checkpoint'}"
         )
         return self.path / "checkpoint"
 
-    def _step(self, loss_of: Callable[[Networks, Inputs, torch.Tensor], Losses]) -> dict[str, float]:
-        settings = self.settings
-        rng = np.random.Generator(np.random.Philox(key=[settings.seed, self.step]))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        rows = rng.choice(self.rows, settings.batch)
-        if len(self.end_rows):
-            rows = np.where(rng.random(len(rows)) < settings.ends_share, rng.choice(self.end_rows, len(rows)), rows)
-        batch = self.data.take(rows, settings.length)
-        if settings.mirror:
-            batch = mirrored(batch, rng.random(len(rows)) < 0.5, settings.mirror)
-        language = torch.from_numpy(rng.integers(2, size=settings.batch))
-        width = max(table.shape[1] for table in self.tokens)
-        tables = torch.stack([torch.nn.functional.pad(t, (0, width - t.shape[1])) for t in self.tokens])
-        tokens = tables[language[:, None], batch.caption.clamp_min(0)] * (batch.caption >= 0)[..., None]
-        padding = 0
-        if rng.random() < settings.padded_share:
-            padding = int(rng.integers(1, min(self.config.num_context, settings.length)))
-        inputs = make_inputs(batch, tokens, generator, padding=padding)
-        inputs = Inputs(**{f.name: getattr(inputs, f.name).to(self.device) for f in fields(Inputs)})
-        with torch.autocast(self.device.type, torch.bfloat16):
-            late = self.progress >= settings.own_frames_from
-            if late and rng.random() < settings.own_frames_share:
-                text = self.networks.text(inputs.tokens).detach()
-                first = 1 + int((settings.length - 2) * rng.random() ** 2)  # mostly early: long imagined contexts
-                first = min(max(first, padding), settings.length - 2)
-                inputs = with_own_frames(self.networks.denoiser, inputs, text, first, generator)
-            weight = torch.tensor(self.contrast_weight if late else 0.0, device=self.device)
-            result = loss_of(self.networks, inputs, weight)
-        if not torch.isfinite(result.total):
-            path = self.path / f"bad_batch_{self.step}.npz"
-            np.savez_compressed(path, frames=batch.frames.numpy(), action=batch.action.numpy(), tau=inputs.tau.numpy())
-            raise WorldsimError(
-                f"the loss at step {self.step} is not finite; the batch is in {path}; resume from the last save"
-            )
-        parts = {name: float(getattr(result, name).detach()) for name in _PARTS}
+    @property
+    def _is_late(self) -> bool:
+        return self.progress >= self.settings.own_frames_from
+
+    def _step(self) -> dict[str, float]:
+        settings, ranks = self.settings, self.ranks
+        late = self._is_late
+        plan = make_plan(
+            settings,
+            self.step,
+            rows=self.rows,
+            end_rows=self.end_rows,
+            num_context=self.config.num_context,
+            is_late=late,
+        )
+        num_shares = settings.accumulate * ranks.size
+        size = settings.batch // num_shares
+        sums = torch.zeros(len(_MEANS) + 1, device=self.device)
+        pairs = torch.zeros((len(_RATIOS), 2), device=self.device)
+        for i in range(settings.accumulate):
+            first = (i * ranks.size + ranks.rank) * size
+            with ranks.accumulate(self.objective, is_last=i + 1 == settings.accumulate):
+                result, told_apart = self._share(plan.share(slice(first, first + size)), late, is_first=i == 0)
+            sums += torch.stack([*(getattr(result, name).detach() for name in _MEANS), told_apart])
+            pairs += torch.stack([getattr(result, name) for name in _RATIOS])
+        *means, told_apart = (ranks.sum(sums) / num_shares).tolist()
+        parts = dict(zip(_MEANS, means, strict=True))
+        for name, (value, count) in zip(_RATIOS, ranks.sum(pairs).tolist(), strict=True):
+            parts[name] = value / count if count else math.nan
         if late and math.isfinite(parts["sharpness"]):
             factor = 1 + _LEAD if parts["sharpness"] < settings.sharpness else 1 - _LEAD
             self.contrast_weight = min(self.contrast_weight * factor, _MAX_CONTRAST_WEIGHT)
             parts["contrast_weight"] = self.contrast_weight
-        total = result.total
         if late and settings.critic_share > 0:
-            pull, parts["told_apart"] = self._critics_pull(result.frames, inputs.target)
-            total = total + pull
-        total.backward()
+            ranks.average_gradients(self.critic)
+            self.critic.step()
+            parts["told_apart"] = told_apart
         torch.nn.utils.clip_grad_norm_(self.networks.parameters(), settings.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
@@ -326,15 +377,48 @@ class _Trainer:
         self.step += 1
         decay = min(settings.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for average, value in zip(self.ema.parameters(), self.networks.parameters(), strict=True):
-                average.lerp_(value, 1 - decay)
+            for name, value in self.networks.named_parameters():
+                self.average[name].lerp_(value, 1 - decay)
         return parts
 
-    def _critics_pull(self, frames: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, float]:
+    def _share(self, plan: Plan, late: bool, *, is_first: bool) -> tuple[Losses, torch.Tensor]:
+        """Add the gradient of a share of a step's windows; return its losses and how well the critic did."""
+        settings = self.settings
+        batch = self.data.take(plan.rows, settings.length)
+        if self.mirror:
+            batch = mirrored(batch, plan.is_mirrored, self.mirror)
+        language = torch.from_numpy(plan.language)[:, None]
+        text = self.features[language, batch.caption.clamp_min(0)] * (batch.caption >= 0)[..., None]
+        draws = Draws(plan.seeds)
+        inputs = make_inputs(batch, text, draws, padding=plan.padding)
+        inputs = Inputs(**{f.name: getattr(inputs, f.name).to(self.device) for f in fields(Inputs)})
+        weight = torch.tensor(self.contrast_weight if late else 0.0, device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            result: Losses = self.objective(inputs, weight, plan.own_frames_from, draws)
+        if not torch.isfinite(result.total):
+            path = self.path / f"bad_batch_{self.step}_{self.ranks.rank}.npz"
+            np.savez_compressed(
+                path, frames=batch.frames.numpy(), action=batch.action.numpy(), tau=inputs.tau.cpu().numpy()
+            )
+            raise WorldsimError(
+                f"the loss at step {self.step} is not finite; the batch is in {path}; resume from the last save"
+            )
+        total, told_apart = result.total, torch.zeros((), device=self.device)
+        if late and settings.critic_share > 0:
+            pull, told_apart = self._critics_pull(result.frames, inputs.target, is_first)
+            total = total + pull
+        (total / settings.accumulate).backward()
+        return result, told_apart
+
+    def _critics_pull(
+        self, frames: torch.Tensor, target: torch.Tensor, is_first: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a term whose gradient at each frame is the critic's direction, and how well the critic does."""
         some = slice(self.step % 2, None, 2)  # half of the frames is enough
         seen, true = frames[:, some].flatten(0, 1), target[:, some].flatten(0, 1)
-        direction, told_apart = self.critic.learn(seen.detach(), true)
+        direction, told_apart = self.critic.learn(
+            seen.detach(), true, num_shares=self.settings.accumulate, is_first=is_first
+        )
         scale = 2 / (self.config.residual_std**2 * frames.numel())  # of the squared error's gradient, see `losses`
         error = (seen.detach() - true).flatten(1).norm(dim=1)[:, None, None, None]
         pull = self.settings.critic_share * scale * error * direction
@@ -360,31 +444,40 @@ class _Trainer:
             f"{left_s / 60:.0f} min left"
         )
 
-    def _validate(self) -> Validation | None:
+    def _validate(self) -> None:
+        average = self._averaged()  # of all ranks
         horizon = min(16, int(self.held_out.lengths.max()) - self.config.num_context + 1)
-        if horizon < 1:
-            return None
+        if horizon < 1 or not self.ranks.is_first:
+            return
         strip = self.path / "strips" / f"{self.step:07d}.png"
-        result = validate(self._model(), self.held_out, num_windows=32, horizon=horizon, strip=strip)
+        model = WorldModel(networks=average, spec=self.spec, config=self.config, name=self.path.name)
+        result: Validation = validate(model, self.held_out, num_windows=32, horizon=horizon, strip=strip)
         self.history.append({"step": self.step, "minutes": self.elapsed_s / 60, **asdict(result)})
-        self._write({"kind": "validation", **asdict(result)})
+        self._write({"kind": "validation", **asdict(result)}, strip)
         self.log(f"step {self.step} | {self.elapsed_s / 60:.1f} min | {result.line()} | {strip}")
-        return result
 
-    def _model(self) -> WorldModel:
-        return WorldModel(networks=copy.deepcopy(self.ema), spec=self.spec, config=self.config, name=self.path.name)
+    def _averaged(self) -> Networks:
+        """Return networks of their own with the averaged weights; all ranks must call it."""
+        networks = copy.deepcopy(self.blank)
+        networks.load_state_dict(whole(self.average))
+        return networks.to(self.device)
 
-    def _write(self, record: dict[str, Any]) -> None:
+    def _write(self, record: dict[str, Any], strip: Path | None = None) -> None:
+        if not self.ranks.is_first:
+            return
         line = {"step": self.step, "minutes": self.elapsed_s / 60, **record}
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
+        if self.board is not None:
+            self.board.write(line, strip)
 
     def save(self) -> None:
-        """Write the state for resuming and the checkpoint for use."""
+        """Write the state for resuming and the checkpoint for use; all ranks must call it."""
         state = {
-            "networks": self.networks.state_dict(),
-            "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "config": asdict(self.config),
+            "networks": whole(dict(self.networks.state_dict())),
+            "ema": whole(self.average),
+            "optimizer": whole(self.optimizer.state_dict()),
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "critic": self.critic.state_dict(),
@@ -394,12 +487,15 @@ class _Trainer:
             "vocabulary": list(self.networks.text.vocabulary.tokens),
             "parent": self.parent,
         }
+        average = self._averaged()
+        if not self.ranks.is_first:
+            return
         temporary = self.path / "state.pt.partial"
         torch.save(state, temporary)
         os.replace(temporary, self.path / "state.pt")
         save(
             self.path / "checkpoint",
-            self.ema,
+            average,
             config=self.config,
             spec=self.spec,
             starts=self.data.starts(_NUM_STARTS, self.config.num_context, seed=0),
@@ -415,42 +511,23 @@ class _Trainer:
                     "minutes_done": self.elapsed_s / 60,
                     "frames_seen": self.step * self.settings.batch * self.settings.length,
                     "threads": torch.get_num_threads(),
+                    "processes": self.ranks.size,
                 },
             },
         )
 
 
-def _read_state(run: Path, device: str) -> dict[str, Any]:
+def _num_parameters(config: ModelConfig, spec: ModelSpec) -> int:
+    """Return how many parameters a model has, but for the embeddings of its words."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in Networks(config, spec, Vocabulary(())).parameters())
+
+
+def _read_state(run: Path) -> dict[str, Any]:
     try:
-        return torch.load(run / "state.pt", map_location=device, weights_only=True)
+        return torch.load(run / "state.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes its reader say
         raise CheckpointError(f"{run / 'state.pt'} is damaged ({error}); start a new run with init={run}") from None
-
-
-def _world_of(store: RolloutStore) -> tuple[ModelSpec, str | None]:
-    """Return the spec of the world that a store was collected in, and its fingerprint."""
-    info = store.info(0)
-    kwargs = dict(info.spec)
-    try:
-        env = gym.make(info.env_id, disable_env_checker=True, **kwargs)
-    except gym.error.Error as error:
-        raise StoreError(
-            f"the store's world {info.env_id!r} cannot be made here ({error}); import the package that registers it"
-        ) from None
-    try:
-        spec = spec_of(
-            env,
-            height=store.height,
-            width=store.width,
-            control_dt=control_dt_of(env),
-            action_spec=tuple(getattr(env.unwrapped, "action_spec", ())),
-            env_id=info.env_id,
-            env_kwargs=kwargs,
-            max_steps=(env.spec.max_episode_steps if env.spec else None) or 1000,
-        )
-    finally:
-        env.close()
-    return spec, env_fingerprint(info.env_id, kwargs)
 
 
 def _git_sha() -> str:

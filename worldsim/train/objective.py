@@ -7,16 +7,20 @@ predicted there decides a rollout, and all that follows refines it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from worldsim.model.denoiser import MAX_AGE, Denoised
 from worldsim.model.world_model import Networks, from_pixels
 from worldsim.train.data import Batch
+from worldsim.train.draws import Draws, Inputs
+from worldsim.train.rollout_context import with_own_frames
 
-__all__ = ["Inputs", "Losses", "losses", "make_inputs"]
+__all__ = ["Inputs", "Losses", "Objective", "losses", "make_inputs"]
 
 _SHARE_PURE = 0.6  # frames at tau = 0
 _TAU_MEAN, _TAU_STD = 1.0, 1.2  # of the logit of the other frames' tau
@@ -25,58 +29,37 @@ _BAND_SQUARES = (8, 4, 2)  # pixels of each band, which is half as fine as the o
 _WEIGHT_REWARD, _WEIGHT_TERMINATE = 0.05, 0.05
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """Everything the loss of one batch depends on."""
+class Losses(NamedTuple):
+    """What a share of the windows gives; a tuple, because what wraps a module looks for tensors in tuples only.
 
-    target: torch.Tensor
-    """(B, T, 3, H, W) true frames in [-1, 1]."""
-    noisy: torch.Tensor
-    """(B, T, 3, H, W)."""
-    tau: torch.Tensor
-    """(B, T)."""
-    previous: torch.Tensor
-    """(B, T, 2, 3, H, W) the frame before and the one before that."""
-    action: torch.Tensor
-    """(B, T, A)."""
-    age: torch.Tensor
-    """(B, T) int64."""
-    tokens: torch.Tensor
-    """(B, T, words) int64."""
-    reward: torch.Tensor
-    """(B, T)."""
-    terminated: torch.Tensor
-    """(B, T)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Losses:
-    """What one batch gives; scalars but for the frames."""
+    A pair is a sum and what to divide it by, so that shares can be pooled before the division.
+    """
 
     total: torch.Tensor
+    """() mean over the windows."""
     frames: torch.Tensor
     """(B, T, 3, H, W) predicted frames."""
     frame: torch.Tensor
-    """Mean squared error at tau = 0, frames in [-1, 1]."""
+    """(2,) squared error at tau = 0, frames in [-1, 1]."""
     refine: torch.Tensor
-    """The same at the other noise levels."""
+    """(2,) the same at the other noise levels."""
     contrast: torch.Tensor
-    """Mean difference of local contrast; see `local_contrast`."""
+    """() mean difference of local contrast; see `local_contrast`."""
     sharpness: torch.Tensor
-    """Gradient energy of predicted over true frames where the context is imagined; NaN if it is true everywhere."""
+    """(2,) gradient energy of predicted and of true frames where the context is imagined."""
     reward: torch.Tensor
+    """() mean."""
     terminate: torch.Tensor
+    """() mean."""
 
 
-def make_inputs(
-    batch: Batch, tokens: torch.Tensor, generator: torch.Generator, *, padding: int = 0, pure: bool = False
-) -> Inputs:
+def make_inputs(batch: Batch, text: torch.Tensor, draws: Draws, *, padding: int = 0, pure: bool = False) -> Inputs:
     """Return the inputs of a batch: noise, noise levels, and true frames as context.
 
     Args:
         batch: Windows of T steps.
-        tokens: (B, T, words) tokens of the captions.
-        generator: Draws the noise.
+        text: (B, T, F) features of the captions.
+        draws: Draws the noise.
         padding: In 0 to T - 1, how many frames are replaced by the first one behind them and marked, as
             `WorldModel.encode` does with a context that is too short.
         pure: Whether every tau is 0 and no prompt is dropped, as in an evaluation.
@@ -88,12 +71,12 @@ def make_inputs(
         real[:, :padding] = 0
     target = pixels[:, 1:]
     before = torch.cat([pixels[:, :1], pixels[:, :-2]], dim=1)
-    shape = target.shape[:2]
-    tau = torch.sigmoid(_TAU_MEAN + _TAU_STD * torch.randn(shape, generator=generator))
-    tau = tau * (torch.rand(shape, generator=generator) >= (1.0 if pure else _SHARE_PURE))
-    noise = torch.randn(target.shape, generator=generator)
+    num_steps = target.shape[1]
+    tau = torch.sigmoid(_TAU_MEAN + _TAU_STD * draws.normal(num_steps))  # (B, T)
+    tau = tau * (draws.uniform(num_steps) >= (1.0 if pure else _SHARE_PURE))
+    noise = draws.normal(*target.shape[1:])  # (B, T, 3, H, W)
     level = tau[:, :, None, None, None]
-    keep = torch.rand((shape[0], 1, 1), generator=generator) >= (0.0 if pure else _TEXT_DROP)
+    keep = draws.uniform(2, 1, 1) >= (0.0 if pure else _TEXT_DROP)  # (B, 2, 1, 1)
     return Inputs(
         target=target,
         noisy=level * target + (1 - level) * noise,
@@ -101,7 +84,8 @@ def make_inputs(
         previous=torch.stack([pixels[:, :-1], before], dim=2),
         action=batch.action * real[..., None],
         age=((1 - real) * (MAX_AGE + 1)).long(),
-        tokens=tokens * keep,
+        text=text * keep[:, 0],
+        factors=batch.factors * keep[:, 1],
         reward=batch.reward * real,
         terminated=batch.terminated * real,
     )
@@ -149,9 +133,8 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
         contrast_weight: () weight of the difference of local contrast. A squared error alone is least for the mean of
             all possible frames, which is blurred, and a rollout blurs it again at every step.
     """
-    out: Denoised = networks.denoiser(
-        inputs.noisy, inputs.tau, inputs.previous, inputs.action, inputs.age, networks.text(inputs.tokens)
-    )
+    condition = networks.condition(inputs.text, inputs.factors)
+    out: Denoised = networks.denoiser(inputs.noisy, inputs.tau, inputs.previous, inputs.action, inputs.age, condition)
     error = (out.frame - inputs.target).square().mean(dim=(2, 3, 4))  # (B, T)
     pure = (inputs.tau == 0).float()
     reward = F.smooth_l1_loss(out.reward, inputs.reward, beta=0.1)
@@ -161,15 +144,45 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
     pairs = zip(local_contrast(own), local_contrast(true), strict=True)
     contrast = torch.stack([(a - b).abs().mean() for a, b in pairs]).sum()
     imagined = ((inputs.age > 1) & (inputs.age <= MAX_AGE) & (inputs.tau == 0)).float().flatten()
-    sharpness = (_gradient_energy(own).detach() * imagined).sum() / (_gradient_energy(true) * imagined).sum()
+    sharpness = torch.stack([(_gradient_energy(frames).detach() * imagined).sum() for frames in (own, true)])
     total = scale * error.mean() + contrast_weight * contrast + _WEIGHT_REWARD * reward + _WEIGHT_TERMINATE * terminate
     return Losses(
         total=total,
         frames=out.frame,
-        frame=(error * pure).sum().detach() / pure.sum().clamp_min(1),
-        refine=(error * (1 - pure)).sum().detach() / (1 - pure).sum().clamp_min(1),
+        frame=torch.stack([(error * pure).sum(), pure.sum()]).detach(),
+        refine=torch.stack([(error * (1 - pure)).sum(), (1 - pure).sum()]).detach(),
         contrast=contrast.detach(),
         sharpness=sharpness,
         reward=reward.detach(),
         terminate=terminate.detach(),
     )
+
+
+class Objective(nn.Module):
+    """The loss of a share of the windows as one call, which is what several ranks wrap.
+
+    Args:
+        networks: What is trained.
+        loss_of: `losses`, or a compiled one.
+    """
+
+    def __init__(self, networks: Networks, loss_of: Callable[..., Losses] = losses) -> None:
+        super().__init__()
+        self.networks = networks
+        self.loss_of = loss_of
+
+    def forward(
+        self, inputs: Inputs, contrast_weight: torch.Tensor, own_frames_from: int | None, draws: Draws
+    ) -> Losses:
+        """Return the losses.
+
+        Args:
+            inputs: True windows.
+            contrast_weight: As in `losses`.
+            own_frames_from: From which frame on the context is the model's own; None for a true one.
+            draws: Draws the sampler's noise.
+        """
+        if own_frames_from is not None:
+            condition = self.networks.condition(inputs.text, inputs.factors).detach()
+            inputs = with_own_frames(self.networks.denoiser, inputs, condition, own_frames_from, draws)
+        return self.loss_of(self.networks, inputs, contrast_weight)

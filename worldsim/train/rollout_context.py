@@ -12,23 +12,21 @@ import torch
 
 from worldsim.model.denoiser import MAX_AGE, Denoiser
 from worldsim.model.sampler import sample_frame
-from worldsim.train.objective import Inputs
+from worldsim.train.draws import Draws, Inputs
 
 __all__ = ["with_own_frames"]
 
 
 @torch.no_grad()
-def with_own_frames(
-    denoiser: Denoiser, inputs: Inputs, text: torch.Tensor, first: int, generator: torch.Generator
-) -> Inputs:
+def with_own_frames(denoiser: Denoiser, inputs: Inputs, text: torch.Tensor, first: int, draws: Draws) -> Inputs:
     """Return inputs whose context behind frame ``first`` is what the denoiser itself imagines, step by step.
 
     Args:
         denoiser: Imagines with its default sampler; no gradient flows through it.
         inputs: True windows of T frames.
-        text: (B, T, text_dim) encoded captions.
+        text: (B, T, C) encoded captions and factors.
         first: Position in 1 to T - 2 of the first imagined frame; contexts from ``first + 1`` on change.
-        generator: Draws the sampler's noise.
+        draws: Draws the sampler's noise.
     """
     previous, age = inputs.previous.clone(), inputs.age.clone()
     known = slice(0, first)
@@ -36,10 +34,9 @@ def with_own_frames(
     cache = denoiser(None, pure, previous[:, known], inputs.action[:, known], age[:, known], text[:, known]).cache
     for i in range(first, previous.shape[1] - 1):
         here = slice(i, i + 1)
-        shape = inputs.target[:, here].shape
         out = sample_frame(
             denoiser,
-            torch.randn(shape, generator=generator).to(inputs.target.device),
+            draws.normal(*inputs.target[:, here].shape[1:]).to(inputs.target.device),
             num_steps=denoiser.config.sampler_steps,
             previous=previous[:, here],
             action=inputs.action[:, here],

@@ -1,0 +1,157 @@
+"""What a training can be asked for: choices as actions, factors, mirrors, other text encoders, events."""
+
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import worldsim
+from tests.model.helpers import box_spec, shaken_model, some_context
+from worldsim.collect import collect
+from worldsim.errors import CheckpointError, EnvError, MissingExtraError, StoreError, WorldsimError
+from worldsim.model import ModelSpec, encode_factors
+from worldsim.model.presets import tiny
+from worldsim.store import RolloutStore
+from worldsim.train import TrainConfig, train
+from worldsim.train.data import action_numbers, factor_ranges
+from worldsim.train.draws import Draws
+from worldsim.train.memory import estimate, kept_bytes
+
+QUICK = {"batch": 2, "length": 6, "report_s": 0.0, "validate_s": 1e9, "save_s": 1e9}
+
+
+def lamps(kind, path, episodes=4):
+    collect(f"tests.train.lamp_world:{kind}Lamps-v0", episodes, path, seed=0)
+    return path
+
+
+@pytest.fixture(scope="module")
+def store_path(tmp_path_factory):
+    return lamps("One", tmp_path_factory.mktemp("lamps") / "store")
+
+
+@pytest.mark.parametrize("kind", ["One", "Two"])
+def test_a_world_of_choices_is_collected_trained_and_dreamt(tmp_path, kind):
+    env_id = f"tests.train.lamp_world:{kind}Lamps-v0"
+    store = lamps(kind, tmp_path / "store")
+    train(store, tmp_path / "run", preset="tiny", steps=2, config=TrainConfig(**QUICK), log=lambda line: None)
+    env = gym.make("worldsim/Dream-v0", model=str(tmp_path / "run"))
+    truth = gym.make(env_id, disable_env_checker=True)
+    assert env.action_space == truth.action_space
+    assert env.observation_space == truth.observation_space
+    obs, _ = env.reset(seed=0)
+    obs = env.step(env.action_space.sample())[0]
+    assert obs.shape == (40, 50, 3)
+
+
+def test_a_model_can_be_told_the_factors_it_was_trained_with(store_path, tmp_path):
+    config = TrainConfig(**QUICK, factors=("volt",))
+    train(store_path, tmp_path / "run", preset="tiny", steps=2, config=config, log=lambda line: None)
+    model = worldsim.load(tmp_path / "run")
+    volts = [RolloutStore.open(store_path).info(i).variation["volt"] for i in range(4)]
+    assert (model.spec.factor_names, model.spec.factor_low) == (("volt",), (min(volts),))
+    model.networks.denoiser.embed_text.weight.normal_()  # two steps teach it too little to show
+    start = model.starts[0]
+    state = model.encode(
+        start.frames[None].repeat(2, 0), start.actions[None].repeat(2, 0), prompts=["lamps"] * 2, seeds=[0, 0]
+    )
+    told = model.set_factors(state, [{"volt": 12.0}] * 2, [True, False])
+    prompted = model.set_prompt(told, [None, None])
+    assert torch.equal(prompted.text[:, tiny().text_dim :], told.text[:, tiny().text_dim :])
+    frames = model.step(told, np.array([1, 1]))[1].frames
+    plain = model.step(state, np.array([1, 1]))[1].frames
+    assert np.array_equal(frames[1], plain[1])
+    assert not np.array_equal(frames[0], plain[0])
+    with pytest.raises(EnvError, match="knows no factor 'gravity'; it knows volt"):
+        model.set_factors(state, [{"gravity": 9.8}] * 2)
+    with pytest.raises(EnvError, match="must be a number"):
+        model.set_factors(state, [{"volt": "high"}] * 2)
+
+
+def test_a_factor_must_be_a_number_that_differs(store_path):
+    store = RolloutStore.open(store_path)
+    with pytest.raises(StoreError, match=r"'lamps' must be a number.*vary in lamps, volt"):
+        factor_ranges(store, ["lamps"])
+    with pytest.raises(StoreError, match="'gravity' must be a number"):
+        factor_ranges(store, ["gravity"])
+    assert factor_ranges(store, []) == {"factor_names": (), "factor_low": (), "factor_high": ()}
+
+
+def test_a_factor_is_scaled_and_marked_as_given():
+    spec = box_spec(factor_names=("gravity", "friction"), factor_low=(0.0, 0.0), factor_high=(10.0, 1.0))
+    assert encode_factors(spec, [{"gravity": 10.0}, None]).tolist() == [[1, 1, 0, 0], [0, 0, 0, 0]]
+
+
+def test_a_model_without_factors_is_told_none():
+    model = shaken_model()
+    frames, actions = some_context(model.spec, 1, 4)
+    with pytest.raises(EnvError, match="knows none"):
+        model.encode(frames, actions, prompts=[None], seeds=[0], factors=[{"gravity": 1.0}])
+
+
+def test_mirrored_actions_are_named_or_numbered():
+    spec = box_spec(action_low=(-1.0, 0.0))
+    assert action_numbers(spec, ["a"]) == action_numbers(spec, [0]) == action_numbers(spec, ["0"]) == (0,)
+    with pytest.raises(WorldsimError, match="no action 'steer'; name one of a, b"):
+        action_numbers(spec, ["steer"])
+    with pytest.raises(WorldsimError, match="not the same to both sides"):
+        action_numbers(spec, ["b"])
+    choices = ModelSpec(height=32, width=32, action_kind="discrete", action_counts=(3,))
+    with pytest.raises(WorldsimError, match="Box"):
+        action_numbers(choices, ["a"])
+
+
+def test_a_window_draws_the_same_in_any_company():
+    whole, part = Draws([3, 4, 5]), Draws([4])
+    for draw in ("normal", "uniform", "normal"):
+        assert torch.equal(getattr(whole, draw)(2, 3)[1], getattr(part, draw)(2, 3)[0])
+
+
+def test_memory_is_counted_per_window_and_per_process():
+    spec = box_spec(height=64, width=64)
+    more = {"num_frames": 100, "num_parameters": 1000, "length": 4}
+    one = estimate(tiny(), spec, windows=1, shards=1, **more)
+    other = estimate(tiny(), spec, windows=3, shards=2, **more)
+    assert one.frames == other.frames == 100 * 64 * 64 * 3
+    assert other.kept == 3 * one.kept
+    assert one.network == 2 * other.network == 20_000
+    assert kept_bytes(tiny(), spec, 8) > 1.8 * one.kept
+    assert "GiB" in one.line()
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(store_path, tmp_path):
+    config = TrainConfig(**{**QUICK, "batch": 6, "accumulate": 4})
+    with pytest.raises(WorldsimError, match="make batch a multiple of 4"):
+        train(store_path, tmp_path / "run", preset="tiny", steps=1, config=config, log=lambda line: None)
+    config = TrainConfig(**QUICK, shard=True)
+    with pytest.raises(WorldsimError, match="torchrun"):
+        train(store_path, tmp_path / "run", preset="tiny", steps=1, config=config, log=lambda line: None)
+
+
+def test_figures_are_also_written_as_events(store_path, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = TrainConfig(**QUICK, tensorboard=True)
+    train(store_path, tmp_path / "run", preset="tiny", steps=3, config=config, log=lambda line: None)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss/total")] == [1, 2, 3]
+    assert "validation/skill_1" in events.Tags()["scalars"]
+    assert events.Tags()["images"] == ["strip"]
+
+
+def test_events_without_tensorboard_name_the_extra(store_path, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    config = TrainConfig(**QUICK, tensorboard=True)
+    with pytest.raises(MissingExtraError, match=r"\[tensorboard\]"):
+        train(store_path, tmp_path / "run", preset="tiny", steps=1, config=config, log=lambda line: None)
+
+
+def test_another_text_encoder_cannot_resume_a_run(store_path, tmp_path):
+    train(store_path, tmp_path / "run", preset="tiny", steps=1, config=TrainConfig(**QUICK), log=lambda line: None)
+    options = {"steps": 2, "resume": True, "config": TrainConfig(**QUICK, text_encoder="sentence")}
+    with pytest.raises(CheckpointError, match="text encoder"):
+        train(store_path, tmp_path / "run", preset="tiny", **options, log=lambda line: None)

@@ -1,0 +1,58 @@
+"""How a model is trained, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["TrainConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained; the budget is either minutes or steps."""
+
+    minutes: float | None = None
+    """Minutes of training, without loading, compiling and validating."""
+    steps: int | None = None
+    batch: int = 4
+    """Windows per step, of all processes together."""
+    accumulate: int = 1
+    """Shares into which a process divides its windows of a step, one after the other, to save memory."""
+    shard: bool = False
+    """Whether several processes divide the network among themselves (FSDP2); else each holds a copy (DDP)."""
+    length: int = 24
+    """Steps per window."""
+    learning_rate: float = 1e-3
+    final_rate: float = 0.03
+    """Share of the learning rate that is left at the end of the cosine."""
+    warmup_steps: int = 200
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema: float = 0.999
+    ends_share: float = 0.1
+    """Share of the windows that hold an end of an episode by the world itself, which are rare otherwise."""
+    mirror: tuple[int | str, ...] = ()
+    """Names or numbers of the actions whose sign turns when a picture is mirrored left to right; with any, half of the
+    windows are."""
+    text_encoder: str = "words"
+    """``words`` or ``sentence``; see `worldsim.model.text`."""
+    factors: tuple[str, ...] = ()
+    """Numeric factors of the episodes' variation that the model is told, such as gravity."""
+    tensorboard: bool = False
+    """Whether the figures are also written as TensorBoard events."""
+    padded_share: float = 0.25
+    """Share of the steps whose windows begin with padding, so that a model can start from few frames or one."""
+    own_frames_from: float = 0.15
+    """Share of the budget after which windows with the model's own frames as context are mixed in."""
+    own_frames_share: float = 0.75
+    """Share of the steps after that which use them."""
+    sharpness: float = 0.9
+    """From ``own_frames_from`` on, the weight of local contrast is led so that imagined frames are about so sharp."""
+    critic_share: float = 0.6
+    """The critic's part of a frame's gradient as a share of the squared error's, from ``own_frames_from`` on."""
+    seed: int = 0
+    report_s: float = 10.0
+    """Seconds between lines."""
+    save_s: float = 180.0
+    validate_s: float = 300.0
