@@ -7,6 +7,7 @@ kind of model is one function from requests to frames. A folder of films is such
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,10 +88,10 @@ def candidate(
     path = Path(model)
     if path.is_dir() and _has_results(path):
         return from_folder(path)
-    if ":" in model and "-v" not in model:
-        return from_callable(model)
-    if model in gym.registry or "-v" in model:
+    if not path.is_dir() and re.search(r"-v\d+$", model):
         return from_env(model)
+    if not path.is_dir() and ":" in model:
+        return from_callable(model)
     return from_model(load(model).to(pick_device(device)), sampler_steps)
 
 
