@@ -3,7 +3,7 @@
 python benchmarks/city_sheet.py [-o docs/img]
 
 Writes city.png (nine skies, two moments each) and city_streets.png (every weather preset; a red light, people who
-cross, a curved street, brake lights, each at four moments).
+cross, a car that brakes, a curved street, each at seven moments).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> None:
     env.close()
 
 
-def moments(env: CityEnv, seed: int, variation: dict[str, Any], at: tuple[int, ...]) -> list[np.ndarray]:
+def moments(env: Any, seed: int, variation: dict[str, Any], at: tuple[int, ...]) -> list[np.ndarray]:
     """Return the frames of some steps of an episode."""
     obs, info = env.reset(seed=seed, options={"variation": {**CALM, **variation}})
     act = env.policies["expert"](seed)
@@ -66,7 +66,7 @@ def moments(env: CityEnv, seed: int, variation: dict[str, Any], at: tuple[int, .
     return [frames[min(t, len(frames) - 1)] for t in at]
 
 
-def around(env: CityEnv, seed: int, variation: dict[str, Any], name: str) -> list[np.ndarray]:
+def around(env: Any, seed: int, variation: dict[str, Any], name: str) -> list[np.ndarray]:
     """Return seven frames, 0.4 s apart, around the first event of a name in the episodes from ``seed`` on."""
     while True:
         obs, info = env.reset(seed=seed, options={"variation": {**CALM, **variation}})

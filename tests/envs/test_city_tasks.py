@@ -137,6 +137,16 @@ def test_crossing_the_stop_line_on_red_costs_one_and_on_green_nothing(env):
         assert ("red_light" in names) == (color == "red")
 
 
+def test_people_are_in_the_state_and_walk_at_their_own_height(env):
+    _, info = env.reset(seed=5, options={"variation": {**PLAIN, "pedestrians": "many"}})
+    people = {name: body for name, body in info["state"].items() if name.startswith("pedestrian")}
+    assert len(people) >= 4
+    assert {round(body["pos"][2], 2) for body in people.values()} <= {0.9, 1.07}
+    *_, info = env.step(REST)
+    paces = [np.linalg.norm(info["state"][name]["vel"]) for name in people]
+    assert 1.2 < max(paces) < 2.0
+
+
 def test_leaving_ones_lane_and_coming_back_are_events(env):
     env.reset(seed=2, options={"variation": {**PLAIN, "side": "right"}})
     _put_on_street(env, 3, 3, 0, 16.0, speed=7.0)

@@ -41,6 +41,7 @@ PARKING = 4.5  # m, centre line to the middle of a parked car
 BOX = 7.5  # m, centre of a junction to where its turns begin
 ZEBRA = (7.8, 10.8)  # m, centre of a junction to the near and far edge of its crossings
 STOP_LINE = 11.5  # m, centre of a junction to where one waits
+PAVEMENT = 0.17  # m, its height above the road
 _PIECE = 16.0  # m, the longest straight piece of a curved kerb or line
 
 
@@ -198,7 +199,7 @@ def _pave(heap: _Heap, area: Area, cut: float) -> None:
         a = np.concatenate([outer, np.full((len(ring), 1), low)], axis=1)
         b = np.concatenate([inner, np.full((len(ring), 1), high)], axis=1)
         heap.surface(np.stack([a, np.roll(a, -1, axis=0), np.roll(b, -1, axis=0), b], axis=1), "kerb")
-    heap.fan(inside, 0.17, "pavement")
+    heap.fan(inside, PAVEMENT, "pavement")
 
 
 def fill_outskirts(plan: Plan, area: Area, rng: np.random.Generator) -> Block:

@@ -23,13 +23,14 @@ from trimesh.visual.material import PBRMaterial
 
 from worldsim.errors import EnvError
 from worldsim.rollout import ActionDim, check_action
+from worldsim_envs.city.blocks import PAVEMENT
 from worldsim_envs.city.event_words import event_caption, instruction_caption
 from worldsim_envs.city.events import collision, happened
 from worldsim_envs.city.factors import CHANGEABLE, FACTORS, checked_factors, draw_factors
 from worldsim_envs.city.guide import follow, lane_offset, leader, route_info, way_ahead
 from worldsim_envs.city.layout import Layout
 from worldsim_envs.city.lights import colors
-from worldsim_envs.city.paint import CAR_COLORS, CAR_SIZE, PALETTE, atlas
+from worldsim_envs.city.paint import CAR_COLORS, CAR_SIZE, PALETTE, WALKER_SIZE, atlas
 from worldsim_envs.city.policies import POLICIES
 from worldsim_envs.city.sight import BODIES, CAMERAS, CLASSES, camera_of
 from worldsim_envs.city.stage import Stage
@@ -444,15 +445,16 @@ class CityEnv(gym.Env, EzPickle):
         rear = WHEELBASE / 2 * state.yaw_rate  # m/s sideways at the middle
         c, s = math.cos(yaw), math.sin(yaw)
         velocity = (state.speed * c - rear * s, state.speed * s + rear * c, 0.0)
-        bodies = {"ego": _row(x, y, yaw, velocity, state.yaw_rate)}
+        bodies = {"ego": _row((x, y, CAR_SIZE[2] / 2), yaw, velocity, state.yaw_rate)}
         for car in state.cars:
             cx, cy, heading, curve = car.pose
             along = (car.speed * np.cos(heading), car.speed * np.sin(heading), 0.0)
-            bodies[f"car{car.slot}"] = _row(cx, cy, heading, along, car.speed * curve)
+            bodies[f"car{car.slot}"] = _row((cx, cy, CAR_SIZE[2] / 2), heading, along, car.speed * curve)
         for one in state.walkers:
             wx, wy, heading = one.pose
             along = (one.speed * math.cos(heading), one.speed * math.sin(heading), 0.0)
-            bodies[f"pedestrian{one.slot}"] = _row(wx, wy, heading, along, 0.0)
+            z = WALKER_SIZE[2] / 2 + (0.0 if one.is_crossing else PAVEMENT)
+            bodies[f"pedestrian{one.slot}"] = _row((wx, wy, z), heading, along, 0.0)
         return bodies
 
     def _info(self, terms: dict[str, float], costs: dict[str, float], events: list[dict[str, Any]]) -> dict[str, Any]:
@@ -501,9 +503,11 @@ class CityEnv(gym.Env, EzPickle):
         return lights
 
 
-def _row(x: float, y: float, yaw: float, velocity: tuple[float, float, float], rate: float) -> dict[str, np.ndarray]:
+def _row(
+    position: tuple[float, float, float], yaw: float, velocity: tuple[float, float, float], rate: float
+) -> dict[str, np.ndarray]:
     return {
-        "pos": np.array([x, y, CAR_SIZE[2] / 2]),
+        "pos": np.array(position, dtype=float),
         "quat": np.array([0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)]),
         "vel": np.array(velocity, dtype=float),
         "ang": np.array([0.0, 0.0, rate]),

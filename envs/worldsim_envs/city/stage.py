@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from worldsim_envs.city.blocks import Block
+from worldsim_envs.city.blocks import PAVEMENT, Block
 from worldsim_envs.city.layout import Key, Layout
 from worldsim_envs.city.lights import colors
 from worldsim_envs.city.paint import (
@@ -123,7 +123,7 @@ class Stage:
             if car.is_braking:
                 present[self._brakes[car.slot]] = pose
         for one in state.walkers:
-            present[self.walkers[one.slot]] = (*one.pose[:2], 0.0 if one.is_crossing else 0.17, one.pose[2])
+            present[self.walkers[one.slot]] = (*one.pose[:2], 0.0 if one.is_crossing else PAVEMENT, one.pose[2])
         for body, pose in present.items():
             self.scene.place(body, *pose)
         away = {*self.cars, *self._brakes, *self.walkers} - set(present)
