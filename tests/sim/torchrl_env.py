@@ -40,7 +40,8 @@ def test_a_rollout_is_the_imagined_episode(env, checkpoint):
     assert rollout["next", "truncated"].flatten().tolist() == [False] * 5 + [True]
     assert not rollout["next", "terminated"].any()
     alone = WorldModelEnv(checkpoint, horizon=6)
-    first, _ = alone.reset(seed=3)
+    alone.reset(seed=3)  # by set_seed
+    first, _ = alone.reset()
     np.testing.assert_array_equal(rollout["pixels"][0].numpy(), first)
     for t in range(6):
         obs, reward, *_ = alone.step(rollout["action"][t].numpy())
