@@ -217,7 +217,13 @@ def clip_from_tracks(
         variation={"gravity": gravity},
         palette={n: (int(c[0]), int(c[1]), int(c[2])) for n, c in zip(names, colors, strict=True)},
         bodies={
-            n: Body(name=n, shape="ball", half=(float(r),) * 3, color=n, mass=1.0 if masses is None else masses[k])
+            n: Body(
+                name=n,
+                shape="ball",
+                half=(float(r), float(r), float(r)),
+                color=n,
+                mass=1.0 if masses is None else masses[k],
+            )
             for k, (n, r) in enumerate(zip(names, radii, strict=True))
         },
         state={n: rows[:, k] for k, n in enumerate(names)},

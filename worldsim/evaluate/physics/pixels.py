@@ -140,7 +140,7 @@ def physics_iq(frames: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
     most = np.maximum(mean_a, mean_b).sum()
     return {
-        "spatial_iou": _iou(a.any(axis=0), b.any(axis=0)),
+        "spatial_iou": _iou(np.asarray(a.any(axis=0)), np.asarray(b.any(axis=0))),
         "spatiotemporal_iou": float(np.mean([_iou(x, y) for x, y in zip(a, b, strict=True)])),
         "weighted_spatial_iou": float(np.minimum(mean_a, mean_b).sum() / most) if most else 1.0,
         "mse": float(((frames.astype(np.float32) - truth.astype(np.float32)) ** 2).mean() / 255**2),
@@ -187,7 +187,8 @@ def pisa(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
             continue
         centre_p, centre_t = np.argwhere(p).mean(axis=0), np.argwhere(t).mean(axis=0)
         l2 = float(np.abs(centre_p - centre_t).mean())
-        chamfer = float(distance_transform_edt(~t)[p].mean() + distance_transform_edt(~p)[t].mean())
+        chamfer = float(np.asarray(distance_transform_edt(~t))[p].mean())
+        chamfer += float(np.asarray(distance_transform_edt(~p))[t].mean())
         rows.append((l2 / (2**0.5 * height), chamfer / (2**0.5 * height), _iou(p, t)))
     values = np.array(rows).reshape(-1, 3).mean(axis=0) if rows else np.full(3, np.nan)
     return dict(zip(("l2", "chamfer", "iou"), values.tolist(), strict=True))

@@ -210,13 +210,12 @@ def _moved(clip: Clip, tracks: Tracks, moves: np.ndarray) -> np.ndarray:
 def _emptied(clip: Clip, tracks: Tracks) -> np.ndarray:
     """Return the last context frame without its objects: what the context showed there, else the nearest colour."""
     last = clip.num_context - 1
-    objects = np.stack([binary_dilation(labels > 0, iterations=2) for labels in tracks.labels[: last + 1]])
-    shown = np.ma.masked_array(clip.context.astype(np.float32), np.repeat(objects[..., None], 3, axis=-1))
-    past = np.ma.median(shown, axis=0)
+    objects = np.array([binary_dilation(labels > 0, iterations=2) for labels in tracks.labels[: last + 1]])
     frame = clip.frames[last].astype(np.float32)
-    here = objects[last]
-    known = ~np.ma.getmaskarray(past).any(axis=-1)
-    filled = np.where((here & known)[..., None], past.filled(0.0), frame)
+    here, known = objects[last], ~objects.all(axis=0)
+    filled = frame.copy()
+    for y, x in np.argwhere(here & known):
+        filled[y, x] = np.median(clip.context[~objects[:, y, x], y, x], axis=0)
     return _fill(filled, here & ~known)
 
 
@@ -224,7 +223,7 @@ def _fill(frame: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Return a frame whose marked pixels have the colour of the nearest unmarked one."""
     if not hole.any() or hole.all():
         return frame
-    _, nearest = distance_transform_edt(hole, return_indices=True)
+    nearest = np.asarray(distance_transform_edt(hole, return_distances=False, return_indices=True))  # (2, H, W)
     return frame[tuple(nearest)]
 
 

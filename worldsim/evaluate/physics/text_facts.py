@@ -200,7 +200,8 @@ def facts_of(frames: np.ndarray, palette: Mapping[str, Sequence[int]]) -> dict[s
         angle = np.array([_hue(p) for p in pixels[:: max(1, len(pixels) // 500)]])
         gap = np.abs((angle[:, None] - np.array([hues[n] for n in names])[None] + 0.5) % 1 - 0.5)
         color = names[int(np.bincount(gap.argmin(axis=1), minlength=len(names)).argmax())]
-    blobs, num = label(masks[0])
+    blobs = np.zeros(masks[0].shape, np.int32)
+    label(masks[0], output=blobs)
     columns = np.arange(frames.shape[2]) + 0.5
     size = masks.sum(axis=(1, 2))
     path = np.divide(
@@ -210,7 +211,7 @@ def facts_of(frames: np.ndarray, palette: Mapping[str, Sequence[int]]) -> dict[s
     moved = float(seen[len(seen) // 2 :].mean() - seen[: max(1, len(seen) // 4)].mean()) if len(seen) > 1 else 0.0
     return {
         "color": color,
-        "count": int(sum((blobs == k).sum() >= _LEAST_BLOB for k in range(1, num + 1))),
+        "count": int((np.bincount(blobs.ravel())[1:] >= _LEAST_BLOB).sum()),
         "direction": 0 if abs(moved) < 1 else int(np.sign(moved)),
         "path": path,
     }
