@@ -243,7 +243,7 @@ class CityEnv(gym.Env, EzPickle):
         progress = (moved.x - state.x) * math.cos(heading) + (moved.y - state.y) * math.sin(heading)
         self._stage.place(moved)
         hit, off = self._stage.hit(moved), self._layout.off_road(x, y) > OFF_ROAD_LIMIT
-        events += happened(self._layout, state, moved, leader(self._layout, moved))
+        events += happened(self._layout, state, moved, leader(points, moved))
         ran_red = any(event["name"] == "red_light" for event in events)
         costs = {"collision": float(bool(hit)), "off_road": float(off), "red_light": float(ran_red)}
         moved = replace(moved, travelled=moved.travelled + progress, faults=moved.faults + sum(costs.values()))

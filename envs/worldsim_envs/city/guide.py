@@ -55,9 +55,11 @@ def _obstacles(state: CityState) -> np.ndarray:
     return np.array(at).reshape(-1, 2)
 
 
-def leader(layout: Layout, state: CityState) -> int | None:
-    """Return the slot of the car that is next on the ego's route."""
-    distance, index = gap_ahead(way_ahead(layout, state)[2:], _obstacles(state))
+def leader(points: np.ndarray, state: CityState) -> int | None:
+    """Return the slot of the car that stands or drives first on the way ahead."""
+    if not state.cars:
+        return None
+    distance, index = gap_ahead(points[2:], _obstacles(state))
     return state.cars[index].slot if distance < 100 and index < len(state.cars) else None
 
 

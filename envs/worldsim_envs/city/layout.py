@@ -105,8 +105,8 @@ class Layout:
         self.offsets = np.where(lit, rng.integers(0, CYCLE, (NUM_LINES, NUM_LINES)), -1).tolist()
         """By i and j, the offset of a junction's lights in their cycle, steps; -1 without lights."""
         grid = np.stack(np.meshgrid(*self.lines, indexing="ij"), axis=-1).reshape(-1, 2)
-        self._junctions = self.warp.points(grid)  # (64, 2)
         self._lit = np.flatnonzero(lit.ravel())
+        self._lit_x, self._lit_y = self.warp.points(grid)[self._lit].T
         self._routes: dict[Street, Route] = {}
         self._walks: dict[Street, Route] = {}
         self._areas = self._map_areas()
@@ -170,7 +170,7 @@ class Layout:
 
     def lights_near(self, x: float, y: float, yaw: float, reach: float, wide: float = 1.0) -> list[tuple[int, int]]:
         """Return the junctions with lights that a camera may see; arguments as of `keys_near`."""
-        dx, dy = (self._junctions[self._lit] - (x, y)).T
+        dx, dy = self._lit_x - x, self._lit_y - y
         c, s = math.cos(yaw), math.sin(yaw)
         forward, left = c * dx + s * dy, c * dy - s * dx
         seen = (dx * dx + dy * dy < reach * reach) & ((np.abs(left) - 9 < wide * forward) | (wide == math.inf))
@@ -346,7 +346,8 @@ def _corner(corner: int) -> tuple[int, int, bool]:
 
 
 def _nearest(lines: list[float], value: float) -> int:
-    return min(range(len(lines)), key=lambda k: abs(lines[k] - value))
+    apart = [abs(line - value) for line in lines]
+    return apart.index(min(apart))
 
 
 def _span(lines: list[float], index: int, corner: bool) -> tuple[float, float]:
