@@ -242,12 +242,12 @@ class _Extraction:
                 for row, column in assign(away / reach[:, None] + odd):
                     owned[mine[row]].append(int(parts[column]))
             taken = {m for group in owned for m in group}
-            for m in parts:
+            for m in parts.tolist():
                 if m in taken:
                     continue
-                home = next((k for k in mine if self._belongs(blobs, owned[k], m, k)), None)
+                home = next((k for k in mine.tolist() if self._belongs(blobs, owned[k], m, k)), None)
                 if home is not None:
-                    owned[home].append(int(m))
+                    owned[home].append(m)
                 elif blobs.area[m] >= GHOST * smallest:
                     num_ghosts += 1
         return owned, num_ghosts
@@ -409,8 +409,8 @@ def _read_pixels(frames: np.ndarray, clip: Clip, names: tuple[str, ...]) -> tupl
     hue = np.where(is_colored, np.abs(apart).argmin(axis=-1), -1)
     # A pixel is a share a of the object, s (m + C hue), and 1 - a of grey g: low = a s m + (1 - a) g, chroma = a s C.
     whiteness = float(np.median(palette.min(axis=1) / (palette.max(axis=1) - palette.min(axis=1))))
-    grey = ndimage.uniform_filter(np.where(is_colored, 0, high), (0, 5, 5))
-    shares = ndimage.uniform_filter((~is_colored).astype(np.float32), (0, 5, 5))
+    grey = ndimage.uniform_filter(np.where(is_colored, 0, high), 5, axes=(1, 2))
+    shares = ndimage.uniform_filter((~is_colored).astype(np.float32), 5, axes=(1, 2))
     around = np.where(shares > 0.05, grey / np.maximum(shares, 0.05), _GREY)
     coverage = np.clip(1 - (low - whiteness * chroma) / np.maximum(around, 30), 0, 1)
     return np.where(is_colored, coverage, 0.0), hue, (high < _DARK) & ~is_colored, (high < _DIM) & ~is_colored

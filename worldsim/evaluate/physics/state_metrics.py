@@ -323,8 +323,8 @@ def _happenings(sheet: Sheet) -> None:
         fallen = np.isfinite(times)
         if fallen.sum() >= 3:
             last = np.nan_to_num(found[fallen], nan=1e3)  # one that stands comes last
-            tau = kendalltau(times[fallen], last).statistic if np.ptp(last) > 0 else None
-            sheet.put("order_tau", None if tau is None else float(tau))
+            rank = kendalltau(times[fallen], last)
+            sheet.put("order_tau", float(rank.statistic))  # pyright: ignore[reportAttributeAccessIssue]
     reached, own_reached = task_reached(clip, sheet.truth.world), task_reached(clip, sheet.model.world)
     if reached is not None:
         sheet.put("task_agreement", float(reached == own_reached))

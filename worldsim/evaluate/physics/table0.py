@@ -128,8 +128,8 @@ def _free_place(masks: np.ndarray, k: int, width: int) -> tuple[int, int] | None
 
 def _filled(frame: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Return a frame whose marked pixels have the colour of the nearest unmarked one."""
-    nearest = ndimage.distance_transform_edt(hole, return_distances=False, return_indices=True)
-    return frame[tuple(nearest)]
+    row, column = np.asarray(ndimage.distance_transform_edt(hole, return_distances=False, return_indices=True))
+    return frame[row, column]
 
 
 def _painted(onto: np.ndarray, frame: np.ndarray, mask: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
@@ -280,7 +280,7 @@ def _pooled(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return mean
 
 
-def _count_faults(clip: Clip, truth: Tracks, rng: np.random.Generator, counts: Mapping[str, np.ndarray]) -> None:
+def _count_faults(clip: Clip, truth: Tracks, rng: np.random.Generator, counts: dict[str, np.ndarray]) -> None:
     """Plant every fault once and add to what was planted, noticed, and noticed where nothing was."""
     for fault in FAULTS:
         planted = plant(clip, fault, rng)
@@ -291,7 +291,7 @@ def _count_faults(clip: Clip, truth: Tracks, rng: np.random.Generator, counts: M
         if fault == "teleported":  # only the steps there and back are jumps
             edges = np.zeros_like(where)
             edges[1:] = where[1:] != where[:-1]
-            near = ndimage.binary_dilation(where, np.ones((3, 1), bool), iterations=2)
+            near = np.asarray(ndimage.binary_dilation(where, np.ones((3, 1), bool), iterations=2), bool)
             counts[fault] += [int(edges.sum()), int((edges & seen).sum()), int((seen & ~near).sum())]
         elif fault == "duplicated":
             there, anything = where.any(axis=1), seen.any(axis=1)
