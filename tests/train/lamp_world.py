@@ -10,7 +10,7 @@ SPACES = {
 
 
 class LampEnv(gym.Env):
-    """Lamps in a grid of 3 x 2; how brightly they shine is the episode's factor ``volt``."""
+    """Lamps in a grid of 3 x 2 over a clock hand; how brightly they shine is the episode's factor ``volt``."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
     observation_space = gym.spaces.Box(0, 255, (40, 50, 3), np.uint8)
@@ -30,6 +30,7 @@ class LampEnv(gym.Env):
 
     def _frame(self, action):
         frame = np.full((40, 50, 3), 30, np.uint8)
+        frame[38:, 4 * self._t : 4 * self._t + 4] = 200
         if action is not None:
             x, y = (int(action) - 1, 0) if np.ndim(action) == 0 else action
             frame[4 + 18 * y : 18 + 18 * y, 2 + 16 * x : 16 + 16 * x] = int(20 * self._volt)

@@ -64,6 +64,11 @@ def test_a_model_can_be_told_the_factors_it_was_trained_with(store_path, tmp_pat
     plain = model.step(state, np.array([1, 1]))[1].frames
     assert np.array_equal(frames[1], plain[1])
     assert not np.array_equal(frames[0], plain[0])
+    env = gym.make("worldsim/Dream-v0", model=model)
+    seen = [env.reset(seed=0, options={"variation": told} if told else {})[0] for told in (None, {"volt": 12.0})]
+    assert np.array_equal(*seen)  # the start is a true frame; what is told shows from the first step on
+    with pytest.raises(EnvError, match="knows no factor 'weather'"):
+        env.reset(options={"variation": {"weather": 1}})
     with pytest.raises(EnvError, match="knows no factor 'gravity'; it knows volt"):
         model.set_factors(state, [{"gravity": 9.8}] * 2)
     with pytest.raises(EnvError, match="must be a number"):

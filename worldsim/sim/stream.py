@@ -31,8 +31,7 @@ __all__ = [
     "torch_threads",
 ]
 
-_OPTIONS = ("prompt", "start", "snapshot")
-_TRUTH_ONLY = ("variation", "scenario")
+_OPTIONS = ("prompt", "start", "snapshot", "variation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +94,7 @@ class _Draw:
     seed: int
     opening: Opening | None = None
     snapshot: Snapshot | None = None
+    factors: Mapping[str, float] | None = None
 
 
 def open_model(model: Any, env_id: str | None, device: str) -> WorldModel:
@@ -164,6 +164,7 @@ def begin(model: WorldModel, rngs: Sequence[np.random.Generator], options: Seque
                 np.stack([actions for _, actions in contexts]),  # (N, C - 1, *A)
                 num_frames=np.array([len(draw.opening.frames) for draw in fresh]),  # type: ignore[union-attr]
                 prompts=[draw.stream.prompt or None for draw in fresh],
+                factors=[draw.factors for draw in fresh],
                 seeds=np.array([draw.seed for draw in fresh], dtype=np.int64),
             )
         )
@@ -198,16 +199,18 @@ def check_snapshot(snapshot: Any, model: WorldModel) -> Snapshot:
 def _draw(model: WorldModel, rng: np.random.Generator, options: Mapping[str, Any]) -> _Draw:
     index, seed = int(rng.random() * len(model.starts)), int(rng.integers(2**31))
     for name in options:
-        if name in _TRUTH_ONLY:
+        if name == "scenario" or (name == "variation" and not model.spec.factor_names):
             raise EnvError(
                 f"an imagined world has no {name!r}; say it in options={{'prompt': ...}}, or give a start that has it"
             )
         if name not in _OPTIONS:
             raise EnvError(f"reset knows the options {', '.join(_OPTIONS)}; got {name!r}")
-    prompt, start, snapshot = (options.get(name) for name in _OPTIONS)
+    prompt, start, snapshot, factors = (options.get(name) for name in _OPTIONS)
     if start is not None and snapshot is not None:
         raise EnvError("an episode begins from a start or from a snapshot; got both")
     unknown = () if prompt is None else read_prompt(model, prompt)
+    if snapshot is not None and factors is not None:
+        raise EnvError("a snapshot goes on with the factors it has; give a variation with a start")
     if snapshot is not None:
         snapshot = check_snapshot(snapshot, model)
         stream = (
@@ -226,7 +229,10 @@ def _draw(model: WorldModel, rng: np.random.Generator, options: Mapping[str, Any
     else:
         opening = read_start(start, model)
     return _Draw(
-        stream=Stream(prompt=prompt or "", prompt_unknown=unknown, start=opening.text), seed=seed, opening=opening
+        stream=Stream(prompt=prompt or "", prompt_unknown=unknown, start=opening.text),
+        seed=seed,
+        opening=opening,
+        factors=factors,
     )
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from worldsim.model import WorldModel
+from worldsim.metrics import skill
+from worldsim.model import ModelSpec, WorldModel
 from worldsim.train.data import Dataset
 
 __all__ = ["Validation", "validate"]
@@ -19,7 +20,7 @@ class Validation:
     """Figures of some held-out rollouts; lists are per step, index 0 is step 1."""
 
     skill: list[float]
-    """1 - MSE(model) / MSE(copy-last), pooled."""
+    """1 - MSE(model) / MSE(copy-last), pooled; NaN where nothing moved."""
     sharpness: list[float]
     """Gradient energy of imagined over true frames."""
     action_shuffle_ratio: float
@@ -52,9 +53,7 @@ def validate(
     rng = np.random.default_rng(seed)
     rows = data.windows(length)
     batch = data.take(np.sort(rng.choice(rows, size=min(num_windows, len(rows)), replace=False)), length)
-    low, high = _bounds(model)
-    frames, actions = batch.frames.numpy(), batch.action.numpy()
-    raw = low + (actions + 1) / 2 * (high - low) if model.spec.action_kind == "box" else _choices(model, actions)
+    frames, raw = batch.frames.numpy(), _decode_actions(model.spec, batch.action.numpy())
     captions = [data.captions[i][0] if i >= 0 else None for i in batch.caption[:, context - 1].tolist()]
 
     def rollout(order: np.ndarray) -> np.ndarray:
@@ -74,7 +73,7 @@ def validate(
     if strip is not None:
         _draw(strip, frames[:6, context:], own[:6])
     return Validation(
-        skill=[float(v) for v in 1 - model_mse / copy_mse],
+        skill=skill(model_mse, copy_mse).tolist(),
         sharpness=[float(v) for v in _gradient_energy(own) / _gradient_energy(truth)],
         action_shuffle_ratio=float(((shuffled - truth) ** 2).mean() / model_mse.mean()),
     )
@@ -86,16 +85,16 @@ def _gradient_energy(frames: np.ndarray) -> np.ndarray:
     return (dx**2).mean(axis=(0, 2, 3, 4)) + (dy**2).mean(axis=(0, 2, 3, 4))
 
 
-def _bounds(model: WorldModel) -> tuple[np.ndarray, np.ndarray]:
-    shape = model.spec.action_shape
-    return np.array(model.spec.action_low).reshape(shape), np.array(model.spec.action_high).reshape(shape)
-
-
-def _choices(model: WorldModel, encoded: np.ndarray) -> np.ndarray:
-    ends = np.cumsum(model.spec.action_counts)
-    parts = [encoded[..., end - n : end].argmax(-1) for end, n in zip(ends, model.spec.action_counts, strict=True)]
-    choice = np.stack(parts, axis=-1) + model.spec.action_start
-    return choice[..., 0] if model.spec.action_kind == "discrete" else choice
+def _decode_actions(spec: ModelSpec, encoded: np.ndarray) -> np.ndarray:
+    """Return (B, T, *A) actions in the units of the space for (B, T, action_dim) encoded ones."""
+    if spec.action_kind == "box":
+        low, high = np.array(spec.action_low), np.array(spec.action_high)
+        raw = low + (encoded + 1) / 2 * (high - low)
+        return raw.clip(low, high).reshape(*encoded.shape[:2], *spec.action_shape)
+    ends = np.cumsum(spec.action_counts)
+    parts = [encoded[..., end - n : end].argmax(-1) for end, n in zip(ends, spec.action_counts, strict=True)]
+    choice = np.stack(parts, axis=-1) + spec.action_start
+    return choice[..., 0] if spec.action_kind == "discrete" else choice
 
 
 def _draw(path: Path, truth: np.ndarray, imagined: np.ndarray) -> None:
