@@ -210,7 +210,7 @@ def _moved(clip: Clip, tracks: Tracks, moves: np.ndarray) -> np.ndarray:
 def _emptied(clip: Clip, tracks: Tracks) -> np.ndarray:
     """Return the last context frame without its objects: what the context showed there, else the nearest colour."""
     last = clip.num_context - 1
-    objects = np.array([binary_dilation(labels > 0, iterations=2) for labels in tracks.labels[: last + 1]])
+    objects = np.array([binary_dilation(labels > 0, iterations=2) for labels in tracks.labels[: last + 1]], np.bool_)
     frame = clip.frames[last].astype(np.float32)
     here, known = objects[last], ~objects.all(axis=0)
     filled = frame.copy()
