@@ -1,0 +1,177 @@
+"""Does the imagined city become what a prompt says? Read by a probe that was trained on true frames.
+
+A drive begins from true frames; then a prompt asks for another time of day, weather or traffic, in a wording of the
+training captions, in one that no caption had, and in Chinese. After `STEPS` steps under the drive's own actions, a
+small probe reads the imagined frames. The probe's own accuracy on true frames it never saw is the ceiling; what it
+reads without any prompt is the floor.
+
+python benchmarks/prompts.py city-64 -o benchmarks/city/prompts.json [--episodes 24] [--guidance 1]
+"""
+
+import argparse
+import datetime
+import json
+import platform
+import subprocess
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import nn
+from worldsim_envs.city.words import SCENE
+
+import worldsim  # noqa: F401 - registers the worlds
+from worldsim.model import load
+
+TRUTH = "worldsim/City-v0"
+FACTORS = {
+    "time_of_day": ("day", "dusk", "night"),
+    "weather": ("clear", "rain", "fog"),
+    "traffic": ("light", "heavy"),
+}
+TRAIN_SEED, CHECK_SEED, TEST_SEED = 90_000, 108_000, 205_000
+WARM, STEPS = 24, 30  # true steps before the prompt, imagined steps after it
+READ = (20, 24, 28)  # imagined steps whose frames are read; the probe's answers are averaged
+
+
+def drive(env, seed, variation, num_steps):
+    """Return (frames, actions) of a drive by the mixture, or None if it ends early."""
+    obs, info = env.reset(seed=seed, options={"variation": {**variation, "change": "none"}})
+    act = env.unwrapped.policies["mixture"](seed)
+    frames, actions = [obs], []
+    for _ in range(num_steps):
+        actions.append(act(obs, info))
+        obs, _, terminated, _, info = env.step(actions[-1])
+        frames.append(obs)
+        if terminated:
+            return None
+    return np.stack(frames), np.stack(actions)
+
+
+def conditions(rng):
+    """Return one value of every factor; dusk and fog never meet in training."""
+    while True:
+        drawn = {name: str(rng.choice(values)) for name, values in FACTORS.items()}
+        if (drawn["time_of_day"], drawn["weather"]) != ("dusk", "fog"):
+            return drawn
+
+
+def features(frames):
+    """(N, H, W, 3) uint8 to (N, F): colours and detail of a coarse grid, as blur and warping leave them."""
+    x = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255  # (N, 3, H, W)
+    mean = nn.functional.adaptive_avg_pool2d(x, 8)
+    return mean.flatten(1)
+
+
+def train_probe(xs, labels, num_classes, seed=0):
+    """Return a function from features to probabilities."""
+    torch.manual_seed(seed)
+    mean, std = xs.mean(0), xs.std(0) + 1e-3
+    net = nn.Sequential(nn.Linear(xs.shape[1], 64), nn.ReLU(), nn.Linear(64, num_classes))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2)
+    for _ in range(300):
+        rows = torch.randint(len(xs), (256,))
+        noisy = (xs[rows] - mean) / std + 0.1 * torch.randn(len(rows), xs.shape[1])
+        loss = nn.functional.cross_entropy(net(noisy), labels[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return lambda x: net((x - mean) / std).softmax(-1).detach()
+
+
+def true_frames(num, seed, stride):
+    """Return (features, labels by factor) of frames from `num` drives under drawn conditions."""
+    env, rng = gym.make(TRUTH, disable_env_checker=True), np.random.default_rng(seed)
+    rows, labels = [], {name: [] for name in FACTORS}
+    for i in range(num):
+        drawn = conditions(rng)
+        driven = drive(env, seed + i, drawn, 48)
+        if driven is None:
+            continue
+        seen = driven[0][::stride]
+        rows.append(features(seen))
+        for name, values in FACTORS.items():
+            labels[name] += [values.index(drawn[name])] * len(seen)
+    env.close()
+    return torch.cat(rows), {name: torch.tensor(values) for name, values in labels.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--episodes", type=int, default=24, help="drives of each wish")
+    parser.add_argument("--guidance", type=float, default=1.0)
+    options = parser.parse_args()
+    model = load(options.model)
+    xs, labels = true_frames(240, TRAIN_SEED, 4)
+    check_xs, check_labels = true_frames(60, CHECK_SEED, 8)
+    probes = {name: train_probe(xs, labels[name], len(values)) for name, values in FACTORS.items()}
+    ceiling = {n: float((p(check_xs).argmax(-1) == check_labels[n]).float().mean()) for n, p in probes.items()}
+    print("the probe on true frames it never saw:", {n: round(v, 3) for n, v in ceiling.items()}, flush=True)
+
+    env, rng = gym.make(TRUTH, disable_env_checker=True), np.random.default_rng(TEST_SEED)
+    wishes = [(f, v) for f, values in FACTORS.items() for v in values]
+    drives = {wish: [] for wish in wishes}  # (frames, actions, prompts by kind)
+    seed = TEST_SEED
+    for factor, value in wishes:
+        while len(drives[factor, value]) < options.episodes:
+            drawn = conditions(rng)
+            seed += 1
+            clash = {**drawn, factor: value}
+            if drawn[factor] == value or (clash["time_of_day"], clash["weather"]) == ("dusk", "fog"):
+                continue
+            driven = drive(env, seed, drawn, WARM + STEPS)
+            if driven is None:
+                continue
+            said = SCENE[factor, value]
+            prompts = {
+                "none": None,
+                "training wording": str(rng.choice(said["en"].train)),
+                "unseen wording": str(rng.choice(said["en"].held_out)),
+                "Chinese": str(rng.choice(said["zh"].train)),
+                "unseen Chinese": str(rng.choice(said["zh"].held_out)),
+            }
+            drives[factor, value].append((*driven, prompts))
+    env.close()
+
+    kinds = ("none", "training wording", "unseen wording", "Chinese", "unseen Chinese")
+    context = model.config.num_context
+    rows = []
+    for (factor, value), kept in drives.items():
+        start = np.stack([frames[WARM - context + 1 : WARM + 1] for frames, _, _ in kept])
+        before = np.stack([actions[WARM - context + 1 : WARM] for _, actions, _ in kept])
+        after = np.stack([actions[WARM:] for _, actions, _ in kept])
+        row = {"factor": factor, "asked": value, "n": len(kept)}
+        for kind in kinds:
+            prompts = [said[kind] for _, _, said in kept]
+            state = model.encode(start, before, prompts=prompts, seeds=np.arange(len(kept)))
+            read = torch.zeros(len(kept), len(FACTORS[factor]))
+            for t in range(STEPS):
+                state, predicted = model.step(state, after[:, t], guidance=options.guidance)
+                if t + 1 in READ:
+                    read += probes[factor](features(predicted.frames))
+            row[kind] = float((read.argmax(-1) == FACTORS[factor].index(value)).float().mean())
+        rows.append(row)
+        print(row, flush=True)
+    means = {kind: float(np.mean([row[kind] for row in rows])) for kind in kinds}
+    print("mean", means)
+    if options.output:
+        commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
+        result = {
+            "model": model.name,
+            "checkpoint_sha": model.sha,
+            "guidance": options.guidance,
+            "probe_on_truth": ceiling,
+            "rows": rows,
+            "mean": means,
+            "date": datetime.date.today().isoformat(),
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+            "commit": commit.stdout.strip(),
+        }
+        options.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
