@@ -38,8 +38,11 @@ def test_a_bundled_model_is_of_the_world_as_it_looks_today(name):
 def test_a_bundled_model_says_what_it_learned_from(name):
     model = worldsim.load(name)
     assert model.card["frames"] >= 150_000
-    assert model.meta["training"]["minutes_done"] >= 90
-    assert [check for check in model.card["checks"] if not check["ok"]] == []
+    assert model.meta["training"]["minutes_done"] >= 45
+    assert model.meta["training"]["frames_seen"] >= 200_000
+    assert [check for check in model.card["checks"] if check["ok"] is False] == []
+    unasked = [check["check"] for check in model.card["checks"] if check["ok"] is None]
+    assert unasked == (["terminated episodes"] if name == "lab-64" else [])  # the bench only truncates
     assert model.card["seeds"]["max"] < 100_000
     assert model.metrics["compare"]["checkpoint_sha"] == model.sha
 

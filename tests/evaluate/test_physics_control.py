@@ -192,7 +192,9 @@ def test_a_scene_without_objects_has_no_colour(env):
 
 def test_a_pair_is_right_only_where_each_text_shows_its_own_fact(env):
     palette = env.unwrapped.scene_card["palette"]
-    pair = text_facts.Pair(fact="color", texts=("a red ball", "a blue ball"), values=("red", "blue"))
+    pair = text_facts.Pair(
+        fact="color", scenario="rolling", texts=("a red ball", "a blue ball"), values=("red", "blue")
+    )
     red, blue = (np.full((4, 32, 32, 3), 190, np.uint8) for _ in range(2))
     red[:, 8:20, 8:20], blue[:, 8:20, 8:20] = palette["red"], palette["blue"]
     assert text_facts.score_facts(pair, [red, blue], palette) == (True, True)
