@@ -78,7 +78,8 @@ def read_footprints(path: str | Path) -> tuple[Footprint, ...]:
         if not shape.is_valid:
             faults.append(f"feature {where} crosses itself")
             continue
-        shape = orient(shape.simplify(_SIMPLE))
+        simple: Any = shape.simplify(_SIMPLE)  # a polygon again, whatever the signature says
+        shape = orient(simple)
         if shape.area < _LEAST:
             faults.append(f"feature {where} is smaller than {_LEAST:g} m2")
             continue
@@ -139,7 +140,8 @@ def _rings(geometry: Mapping[str, Any], where: str) -> Iterator[np.ndarray]:
     kind, coordinates = geometry.get("type"), geometry.get("coordinates")
     if kind not in ("Polygon", "MultiPolygon"):
         return
-    for polygon in [coordinates] if kind == "Polygon" else coordinates or []:
+    polygons: list[Any] = [coordinates] if kind == "Polygon" else coordinates or []
+    for polygon in polygons:
         try:
             ring = np.array([position[:2] for position in polygon[0]], dtype=float)
         except (TypeError, ValueError, IndexError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 __all__ = ["Draws", "Inputs"]
@@ -17,7 +18,7 @@ class Draws:
         seeds: (B,) one per window.
     """
 
-    def __init__(self, seeds: Sequence[int]) -> None:
+    def __init__(self, seeds: Sequence[int] | np.ndarray) -> None:
         self._generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
 
     def normal(self, *shape: int) -> torch.Tensor:

@@ -358,7 +358,7 @@ class _Trainer:
             sums += torch.stack([*(getattr(result, name).detach() for name in _MEANS), told_apart])
             pairs += torch.stack([getattr(result, name) for name in _RATIOS])
         *means, told_apart = (ranks.sum(sums) / num_shares).tolist()
-        parts = dict(zip(_MEANS, means, strict=True))
+        parts: dict[str, float] = dict(zip(_MEANS, means, strict=True))
         for name, (value, count) in zip(_RATIOS, ranks.sum(pairs).tolist(), strict=True):
             parts[name] = value / count if count else math.nan
         if late and math.isfinite(parts["sharpness"]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 from scipy.stats import kendalltau, rankdata
@@ -101,7 +102,8 @@ def rank_agreement(commanded: np.ndarray, answered: np.ndarray) -> tuple[float, 
     if len(commanded) < 2 or np.ptp(answered) == 0 or np.ptp(commanded) == 0:
         return 0.0, 0.0
     rho = float(np.corrcoef(rankdata(commanded), rankdata(answered))[0, 1])
-    return rho, float(kendalltau(commanded, answered).statistic)
+    tau: Any = kendalltau(commanded, answered)
+    return rho, float(tau.statistic)
 
 
 def slope(commanded: np.ndarray, answered: np.ndarray) -> float:
