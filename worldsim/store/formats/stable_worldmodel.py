@@ -214,7 +214,7 @@ def _image_of(path: Path, images: list[str], names: list[str]) -> str:
 
 def _lance() -> tuple[Any, Any]:
     try:
-        import lance
+        import lance  # pyright: ignore[reportMissingImports]
         import pyarrow
     except ImportError:
         raise MissingExtraError("lance", "lance", "read and write Lance tables") from None
