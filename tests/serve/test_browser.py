@@ -251,6 +251,7 @@ def test_the_page_comes_back_after_the_server_did(browser, checkpoint, tmp_path)
     try:
         with Tab(browser, server) as tab:
             first = tab.wait(lambda now: now["t"] >= 1)
+            tab.page.wait_for_selector(".gallery .scene")  # an answer cut off is an error too
             server.stop()
             tab.wait_for_text(".status", "trying to reach it again")
             server = Server(checkpoint, tmp_path, port=server.port)

@@ -110,8 +110,11 @@
   async function showGallery(world) {
     if (world === galleryOf) return;
     galleryOf = world;
-    const answer = await fetch(`/gallery${location.search}`);
-    if (!answer.ok) return;
+    const answer = await fetch(`/gallery${location.search}`).catch(() => null);
+    if (!answer || !answer.ok) {
+      galleryOf = ""; // asked for again with the next greeting
+      return;
+    }
     const { worlds, scenes } = await answer.json();
     const card = ({ title, picture }, what, does) => {
       const made = button("", does, what);
