@@ -1,6 +1,6 @@
 """The player as a person meets it: a real browser presses keys, and every figure is what the page saw.
 
-    python benchmarks/play.py --model city-64 --seconds 600 --json benchmarks/play/city.json
+    python benchmarks/play.py --model city-64 --seconds 600 --json benchmarks/speed/play.json
 
 First in real time for ``--seconds``: late steps, time from a key to the first picture that knows of it, frames lost or
 out of order, memory of the server and of the truth's process after each tenth. Then as fast as it goes, for a tenth of
