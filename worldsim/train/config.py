@@ -49,6 +49,10 @@ class TrainConfig:
     """Share of the steps after that which use them."""
     sharpness: float = 0.9
     """From ``own_frames_from`` on, the weight of local contrast is led so that imagined frames are about so sharp."""
+    contrast_weight: float = 1.0
+    """That weight to begin with; a run that continues another begins best near where the other one ended."""
+    contrast_limit: float = 30.0
+    """That weight at most."""
     critic_share: float = 0.6
     """The critic's part of a frame's gradient as a share of the squared error's, from ``own_frames_from`` on."""
     seed: int = 0

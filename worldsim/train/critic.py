@@ -5,6 +5,10 @@ added to the gradient of the squared error at each frame, scaled to a fixed shar
 future is certain it changes nothing, where it is not, the frame is drawn towards one that could be true. It is used
 in training only and is no part of a checkpoint. Hinge loss and spectral normalisation as in Miyato et al. 2018
 (arXiv 1802.05957).
+
+Spectral normalisation bounds how much a score may change with its input, and what is missing in an imagined frame is
+fine detail of a few levels: shown frames as they are, the critic tells 0.69 of the squares apart, shown their details
+strengthened 0.91 (4,000 imagined frames of City, 250 steps).
 """
 
 from __future__ import annotations
@@ -15,7 +19,11 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import cached
 
+from worldsim.train.bands import smooth
+
 __all__ = ["Critic"]
+
+_SEEN, _DETAIL = 2.0, 16.0  # how strongly a critic sees a frame and its finest details
 
 
 class Critic(nn.Module):
@@ -40,7 +48,8 @@ class Critic(nn.Module):
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Return (N, 1, h, w) scores of (N, 3, H, W) frames."""
-        x = frames.contiguous(memory_format=torch.channels_last)
+        x = _SEEN * frames + _DETAIL * (frames - smooth(frames))
+        x = x.contiguous(memory_format=torch.channels_last)
         for layer in self.layers[:-1]:
             x = F.leaky_relu(layer(x), 0.2)
         return self.layers[-1](x).float()

@@ -55,7 +55,6 @@ __all__ = ["train"]
 
 _NUM_STARTS = 32
 _LEAD = 0.005  # change of the weight of local contrast per step
-_MAX_CONTRAST_WEIGHT = 30.0
 _MEANS = ("total", "contrast", "reward", "terminate")  # of `Losses`, as reported
 _RATIOS = ("frame", "refine", "sharpness")
 _HELD_OUT = 0.02  # share of episodes for validation where no store is given
@@ -219,7 +218,7 @@ class _Trainer:
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
         self.critic = Critic().to(device)
         self.card = store.card
-        self.step, self.elapsed_s, self.contrast_weight = 0, 0.0, 1.0
+        self.step, self.elapsed_s, self.contrast_weight = 0, 0.0, settings.contrast_weight
         self.history: list[dict[str, Any]] = []
         self.board = Board(path / "tensorboard") if settings.tensorboard and ranks.is_first else None
         self.log(
@@ -363,7 +362,7 @@ class _Trainer:
             parts[name] = value / count if count else math.nan
         if late and math.isfinite(parts["sharpness"]):
             factor = 1 + _LEAD if parts["sharpness"] < settings.sharpness else 1 - _LEAD
-            self.contrast_weight = min(self.contrast_weight * factor, _MAX_CONTRAST_WEIGHT)
+            self.contrast_weight = min(self.contrast_weight * factor, settings.contrast_limit)
             parts["contrast_weight"] = self.contrast_weight
         if late and settings.critic_share > 0:
             ranks.average_gradients(self.critic)

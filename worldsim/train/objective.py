@@ -16,6 +16,7 @@ from torch import nn
 
 from worldsim.model.denoiser import MAX_AGE, Denoised
 from worldsim.model.world_model import Networks, from_pixels
+from worldsim.train.bands import local_contrast
 from worldsim.train.data import Batch
 from worldsim.train.draws import Draws, Inputs
 from worldsim.train.rollout_context import with_own_frames
@@ -25,7 +26,6 @@ __all__ = ["Inputs", "Losses", "Objective", "losses", "make_inputs"]
 _SHARE_PURE = 0.6  # frames at tau = 0
 _TAU_MEAN, _TAU_STD = 1.0, 1.2  # of the logit of the other frames' tau
 _TEXT_DROP = 0.25  # share of windows without a prompt: most starts have none, and guidance needs both
-_BAND_SQUARES = (8, 4, 2)  # pixels of each band, which is half as fine as the one before
 _WEIGHT_REWARD, _WEIGHT_TERMINATE = 0.05, 0.05
 
 
@@ -89,33 +89,6 @@ def make_inputs(batch: Batch, text: torch.Tensor, draws: Draws, *, padding: int 
         reward=batch.reward * real,
         terminated=batch.terminated * real,
     )
-
-
-def local_contrast(frames: torch.Tensor) -> list[torch.Tensor]:
-    """Return how strong the details of each size are in each square of a frame.
-
-    The bands are those of a Laplacian pyramid (Burt and Adelson 1983); each is given as its root mean square in squares
-    of 8 pixels of the frame.
-
-    Args:
-        frames: (N, 3, H, W).
-
-    Returns:
-        One (N, 3, h, w) per band, fine to coarse.
-    """
-    bands = []
-    for side in _BAND_SQUARES:
-        band = frames - _smooth(frames)
-        bands.append((F.avg_pool2d(band.square(), side, ceil_mode=True) + 1e-5).sqrt())
-        frames = F.avg_pool2d(frames, 2)
-    return bands
-
-
-def _smooth(frames: torch.Tensor) -> torch.Tensor:
-    """Return frames under the kernel [1, 2, 1] / 4 across and down, the edge repeated."""
-    padded = F.pad(frames, (1, 1, 1, 1), mode="replicate")
-    across = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
-    return (across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]) / 16
 
 
 def _gradient_energy(frames: torch.Tensor) -> torch.Tensor:
