@@ -50,19 +50,26 @@ class Shot(NamedTuple):
     """(H, W) uint8 class ids, if they are asked for."""
     instance: np.ndarray | None = None
     """(H, W) int32 ids of things, 0 = none, if they are asked for."""
+    plain: np.ndarray | None = None
+    """(H, W, 3) uint8 under even white light, without weather, if that is asked for."""
+    kind: np.ndarray | None = None
+    """(H, W) uint8, what sort of body each pixel shows, if that is asked for."""
+    light: np.ndarray | None = None
+    """(K,) float32 numbers of light, lens and weather, if they are asked for."""
 
 
 class Modes:
     """A constructor's choice of modes and cameras, the space it makes, and the observations in it.
 
     Args:
-        obs_modes: Some of OBS_MODES.
+        obs_modes: Some of OBS_MODES and of the env's own.
         cameras: Names of cameras; the first is the one that `render` shows.
         offered: Vertical field of view, degrees, of every camera that the env has, by name.
         classes: The semantic classes; ids are indices.
         bodies: Names of the bodies of the state vector, in its order.
         height, width: Frame size in pixels.
         lidar: Whether ranges are observed too.
+        own: Space of one camera's array, by name of a mode that only this env offers.
 
     Raises:
         EnvError: If a mode or a camera is unknown, named twice, or there is none.
@@ -79,8 +86,10 @@ class Modes:
         height: int,
         width: int,
         lidar: bool = False,
+        own: Mapping[str, gym.spaces.Box] | None = None,
     ) -> None:
-        self.obs_modes = _chosen("obs_modes", obs_modes, OBS_MODES)
+        own = own or {}
+        self.obs_modes = _chosen("obs_modes", obs_modes, (*OBS_MODES, *own))
         self.cameras = _chosen("cameras", cameras, tuple(offered))
         self._offered, self._classes, self._bodies = dict(offered), tuple(classes), tuple(bodies)
         self._size = (height, width)
@@ -91,6 +100,7 @@ class Modes:
             "depth": gym.spaces.Box(0, FAR, (height, width), np.float32),
             "semantic": gym.spaces.Box(0, len(classes) - 1, (height, width), np.uint8),
             "instance": gym.spaces.Box(0, np.iinfo(np.int32).max, (height, width), np.int32),
+            **own,
         }
         spaces = {f"{mode}/{name}": images[mode] for mode in self.obs_modes if mode in images for name in self.cameras}
         if "state" in self.obs_modes:

@@ -32,7 +32,7 @@ from worldsim_envs.city.layout import Layout
 from worldsim_envs.city.lights import colors
 from worldsim_envs.city.paint import CAR_COLORS, CAR_SIZE, PALETTE, WALKER_SIZE, atlas
 from worldsim_envs.city.policies import POLICIES
-from worldsim_envs.city.sight import BODIES, CAMERAS, CLASSES, camera_of
+from worldsim_envs.city.sight import BODIES, CAMERAS, CLASSES, KINDS, LIGHT, camera_of, plain_modes
 from worldsim_envs.city.stage import Stage
 from worldsim_envs.city.state import (
     CONTROL_DT,
@@ -98,6 +98,9 @@ class CityEnv(gym.Env, EzPickle):
     | instance/... | int32 (height, width) | id of `info["instances"]`, 0 = ground, trees, lamps, sky |
     | state | float32 (221,) | 17 bodies x (pos m, quat xyzw, vel m/s, ang rad/s), zeros for who is not there |
     | lidar | float32 (256,) | m, level beams 0.8 m up, counterclockwise from ahead, 60 = nothing |
+    | plain/... | uint8 (height, width, 3) | colours under even white light, without weather, lens and shadows |
+    | kind/... | uint8 (height, width) | sort of body, `scene_card["kinds"]`, out of the same picture |
+    | light/... | float32 (11,) | `scene_card["light"]`: where the light comes from, the weather, the lens |
 
     ## Rewards
     0.1 per metre along the lane, -5 at a collision. Task lane_follow: 0.5 exp(-(offset / 0.6 m)^2) for the lane and
@@ -116,9 +119,10 @@ class CityEnv(gym.Env, EzPickle):
 
     ## Arguments
     `height`, `width`: frame size in pixels, 32 to 256. `render_mode`: None or "rgb_array", which returns the first
-    camera's frame. `obs_modes`: some of rgb, depth, semantic, instance, state. `cameras`: some of front, left, right,
-    rear, chase, birds_eye. `lidar`: whether ranges are observed. `task`: None, "lane_follow" or "route". `footprints`:
-    path of a GeoJSON file whose buildings take the place of the city's own (`worldsim_envs.geojson.read_footprints`).
+    camera's frame. `obs_modes`: some of rgb, depth, semantic, instance, state, plain, kind, light; with plain and
+    without rgb no frame is made, and `render` shows the plain colours. `cameras`: some of front, left, right, rear,
+    chase, birds_eye. `lidar`: whether ranges are observed. `task`: None, "lane_follow" or "route". `footprints`: path
+    of a GeoJSON file whose buildings take the place of the city's own (`worldsim_envs.geojson.read_footprints`).
 
     ## Version History
     v0: first version.
@@ -164,6 +168,7 @@ class CityEnv(gym.Env, EzPickle):
             height=height,
             width=width,
             lidar=lidar,
+            own=plain_modes(height, width),
         )
         self._lidar = lidar
         self.observation_space = self._modes.space
@@ -176,6 +181,8 @@ class CityEnv(gym.Env, EzPickle):
         """Return what the world is made of: palette, cameras, classes, ground plane, factors and splits."""
         return {
             **self._modes.card(),
+            "kinds": list(KINDS),
+            "light": list(LIGHT),
             "palette": {**{k: list(v) for k, v in PALETTE.items()}, **{k: list(v) for k, v in CAR_COLORS.items()}},
             "ground_plane": {"normal": [0.0, 0.0, 1.0], "offset_m": 0.0},
             "factors": json.loads(json.dumps(FACTORS)),

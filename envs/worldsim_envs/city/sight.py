@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 
+import gymnasium as gym
 import numpy as np
 
 from worldsim_envs.city.paint import CAR_COLORS, PALETTE, atlas, tile_of
 from worldsim_envs.city.traffic import NUM_CARS
 from worldsim_envs.city.walkers import NUM_WALKERS
+from worldsim_envs.city.weather import Conditions
 from worldsim_envs.modes import ClassRow
 from worldsim_envs.rig import Camera
 
-__all__ = ["BODIES", "CAMERAS", "CLASSES", "OUTSIDE", "camera_of", "class_id", "label_atlas"]
+__all__ = [
+    "BODIES",
+    "CAMERAS",
+    "CLASSES",
+    "KINDS",
+    "LIGHT",
+    "OUTSIDE",
+    "camera_of",
+    "class_id",
+    "label_atlas",
+    "light_numbers",
+    "plain_modes",
+]
 
 CAMERAS = {"front": 90.0, "left": 90.0, "right": 90.0, "rear": 90.0, "chase": 70.0, "birds_eye": 60.0}
 """Vertical field of view by camera, degrees. The first four are at the ego's middle, 1.4 m up; the chase camera is 8 m
@@ -26,6 +41,14 @@ BODIES = (
     *(f"pedestrian{k}" for k in range(max(NUM_WALKERS.values()))),
 )
 """Names of the bodies in the order of the state vector; instance ids are places from 1."""
+KINDS = ("nothing", "ground", "block", "vehicle", "pedestrian", "traffic light")
+"""Sorts of bodies, in the order of their ids in the mode ``kind``; houses, trees and parked cars are in blocks."""
+LIGHT = (
+    "sun_x", "sun_y", "sun_z", "tan_half_fov", "sun_height", "cloud", "rain", "wetness", "fog", "pitch", "headlights",
+)  # fmt: skip
+"""Numbers of the mode ``light``: direction to the light in the camera's axes (x right, y down, z forward), tangent of
+half the vertical field of view, the sun's height / 90 deg, the weather, the camera's pitch / 90 deg, and whether the
+camera looks where the headlights shine."""
 HEIGHT, PITCH = 1.4, float(np.radians(-5.0))  # m, rad
 _TURNS = {"front": 0.0, "left": math.pi / 2, "right": -math.pi / 2, "rear": math.pi}  # rad
 
@@ -70,3 +93,29 @@ def camera_of(x: float, y: float, yaw: float, name: str) -> Camera:
     if name == "birds_eye":
         return Camera((x, y, 38.0), yaw, -math.pi / 2, fov=CAMERAS[name])
     return Camera((x, y, HEIGHT), yaw + _TURNS[name], PITCH)
+
+
+def light_numbers(camera: Camera, sun: Sequence[float], conditions: Conditions, headlights: bool) -> np.ndarray:
+    """Return the numbers of LIGHT, (11,) float32.
+
+    Args:
+        camera: One of CAMERAS, as placed.
+        sun: Direction to the light in the world, a unit vector.
+        conditions: Sun and weather of the moment.
+        headlights: Whether the camera looks where they shine.
+    """
+    fov = CAMERAS["front"] if camera.fov is None else camera.fov
+    weather = (conditions.cloud, conditions.rain, conditions.wetness, conditions.fog)
+    lens = (2 * camera.pitch / math.pi, float(headlights))
+    toward = camera.c2w()[:3, :3].T @ np.asarray(sun)
+    half = math.tan(math.radians(fov) / 2)
+    return np.array([*toward, half, conditions.sun_height / 90, *weather, *lens], np.float32)
+
+
+def plain_modes(height: int, width: int) -> dict[str, gym.spaces.Box]:
+    """Return the spaces of the modes that a renderer draws from: ``plain``, ``kind`` and ``light``."""
+    return {
+        "plain": gym.spaces.Box(0, 255, (height, width, 3), np.uint8),
+        "kind": gym.spaces.Box(0, len(KINDS) - 1, (height, width), np.uint8),
+        "light": gym.spaces.Box(-4.0, 4.0, (len(LIGHT),), np.float32),
+    }

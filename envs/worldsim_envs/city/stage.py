@@ -24,7 +24,16 @@ from worldsim_envs.city.paint import (
     signal_mesh,
     walker_mesh,
 )
-from worldsim_envs.city.sight import BODIES, CAMERAS, OUTSIDE, camera_of, class_id, label_atlas
+from worldsim_envs.city.sight import (
+    BODIES,
+    CAMERAS,
+    KINDS,
+    OUTSIDE,
+    camera_of,
+    class_id,
+    label_atlas,
+    light_numbers,
+)
 from worldsim_envs.city.state import CityState, conditions_at, middle, sight_of
 from worldsim_envs.city.traffic import NUM_CARS
 from worldsim_envs.city.walkers import NUM_WALKERS
@@ -178,17 +187,23 @@ class Stage:
 
     def view(self, state: CityState, look: Look, sun_azimuth: float, name: str = "front") -> View:
         """Return what a camera sees under white light; the sun's azimuth is in radians."""
-        flat = (1 - look.sun_height**2) ** 0.5
-        sun = (float(np.cos(sun_azimuth) * flat), float(np.sin(sun_azimuth) * flat), look.sun_height)
+        self._show_ego(state, name)
+        camera = camera_of(*middle(state), name)
+        return self.scene.render(camera, _toward(look, sun_azimuth), look.ambient, look.diffuse)
+
+    def _show_ego(self, state: CityState, name: str) -> None:
+        """Let a camera see the ego as it should."""
         x, y, yaw = middle(state)
         if self._shell >= 0:  # Bullet shows the ego's solid as a white box: its place is taken where it can be seen
             here, shown = (x, y, 0.0, yaw), name in OUTSIDE
             self.scene.place(self._shell, *(here if shown else _AWAY))
             self.scene.place(self._ego, *(_AWAY if shown else here))
-        return self.scene.render(camera_of(x, y, yaw, name), sun, look.ambient, look.diffuse)
 
     def shot(self, state: CityState, sun_azimuth: float, seed: int, name: str) -> Shot:
         """Return what a camera shows.
+
+        Where the plain colours are observed and the frame is not, the frame is not made: the plain colours stand for
+        it, and one picture gives them, depth and bodies.
 
         Args:
             state: As it was placed.
@@ -197,11 +212,22 @@ class Stage:
             name: Of the camera.
         """
         look = look_under(conditions_at(state))
-        view = self.view(state, look, sun_azimuth, name)
-        index = list(CAMERAS).index(name)
-        key = (seed, state.step, index) if index else (seed, state.step)
         camera = camera_of(*middle(state), name)
-        rgb = compose(view, look, self._lenses[name], sun_azimuth - camera.yaw, self._ground, key)
+        plain = kind = light = None
+        if self._modes.wants("plain"):
+            self._show_ego(state, name)
+            view = self.scene.render(camera, (0.0, 0.0, 1.0), 1.0, 0.0)
+            plain = rgb = view.rgb
+        if self._modes.wants("rgb") or not self._modes.wants("plain"):
+            view = self.view(state, look, sun_azimuth, name)
+            index = list(CAMERAS).index(name)
+            key = (seed, state.step, index) if index else (seed, state.step)
+            rgb = compose(view, look, self._lenses[name], sun_azimuth - camera.yaw, self._ground, key)
+        if self._modes.wants("kind"):
+            kind = self._kinds(view.body)
+        if self._modes.wants("light"):
+            conditions, toward = conditions_at(state), _toward(look, sun_azimuth)
+            light = light_numbers(camera, toward, conditions, name == "front")
         semantic = instance = None
         if self._modes.wants("semantic"):
             people = np.isin(view.body, self.walkers)
@@ -209,7 +235,7 @@ class Stage:
             semantic[np.isin(view.body, self.cars)] = class_id("vehicle")
         if self._modes.wants("instance"):
             instance = self._instances(view, self._modes.poses({name: camera}))
-        return Shot(rgb, view.depth, semantic, instance)
+        return Shot(rgb, view.depth, semantic, instance, plain, kind, light)
 
     def lidar(self, state: CityState) -> np.ndarray:
         """Return the ranges around the ego, (256,) float32 metres."""
@@ -227,6 +253,13 @@ class Stage:
             for n, label in enumerate(self.block(key).labels):
                 ids[f"{label.replace(' ', '_')}_{key[1]}_{key[2]}_{n}"] = self._thing_id(key, n)
         return ids
+
+    def _kinds(self, body: np.ndarray) -> np.ndarray:
+        """Return what sort of body each pixel shows, (H, W) uint8."""
+        kinds = dict.fromkeys(self._drawn.values(), "block") | dict.fromkeys(self._signals.values(), "traffic light")
+        kinds |= dict.fromkeys([*self.cars, *self._brakes, self._shell], "vehicle")
+        kinds |= {**dict.fromkeys(self.walkers, "pedestrian"), self._ground: "ground", -1: "nothing"}
+        return ids_of(body, {key: KINDS.index(kind) for key, kind in kinds.items()}).astype(np.uint8)
 
     def _thing_id(self, key: Key, n: int) -> int:
         return _FIRST_THING + _THINGS * self.layout.number_of(key) + n
@@ -246,6 +279,12 @@ class Stage:
                 number = _nearest(points[seen], boxes)
                 ids[seen] = np.where(number >= 0, self._thing_id(key, 0) + number, 0)
         return ids
+
+
+def _toward(look: Look, sun_azimuth: float) -> tuple[float, float, float]:
+    """Return the direction to the light; the sun's azimuth is in radians."""
+    flat = (1 - look.sun_height**2) ** 0.5
+    return (float(np.cos(sun_azimuth) * flat), float(np.sin(sun_azimuth) * flat), look.sun_height)
 
 
 def _light_id(i: int, j: int) -> int:
