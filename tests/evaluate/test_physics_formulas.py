@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from worldsim.evaluate.physics.ensembles import held, score_ensemble
-from worldsim.evaluate.physics.pixels import physics_iq, physics_iq_verified, pisa, pixel_curves
+from worldsim.evaluate.physics.pixels import TruePixels, physics_iq, physics_iq_verified, pisa
 from worldsim.evaluate.physics.statistics import (
     bootstrap,
     interquartile_mean,
@@ -30,21 +30,21 @@ def moving_square(dx=2, start=4, width=8):
 
 def test_equal_frames_have_the_best_pixel_figures():
     frames, masks = moving_square()
-    curves = pixel_curves(frames, frames, frames[0], masks)
+    curves = TruePixels(frames, frames[0], masks).curves(frames)
     assert np.all(curves.psnr == 100) and np.allclose(curves.ssim, 1) and np.allclose(curves.ssim_object, 1)
 
 
 def test_object_pixels_see_a_lost_object_more_than_the_whole_frame_does():
     frames, masks = moving_square()
     lost = np.full_like(frames, 190)
-    curves = pixel_curves(lost, frames, frames[0], masks)
+    curves = TruePixels(frames, frames[0], masks).curves(lost)
     assert np.all(curves.psnr_object < curves.psnr - 5)
     assert np.nanmean(curves.ssim_object) < np.mean(curves.ssim) - 0.2
 
 
 def test_a_region_that_is_empty_has_no_figure():
     frames, masks = moving_square(dx=0)
-    curves = pixel_curves(frames, frames, frames[0], masks & False)
+    curves = TruePixels(frames, frames[0], masks & False).curves(frames)
     assert np.isnan(curves.psnr_object).all() and np.isnan(curves.psnr_moving).all()
 
 

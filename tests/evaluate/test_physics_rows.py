@@ -8,7 +8,7 @@ from worldsim.evaluate.physics import rows
 from worldsim.evaluate.physics.cases import read_cases, record_case
 from worldsim.evaluate.physics.extract import extract
 from worldsim.evaluate.physics.plan import Plan
-from worldsim.evaluate.physics.scoring import loss, score_row
+from worldsim.evaluate.physics.scoring import Ruler, loss
 from worldsim.evaluate.physics.suite import _corrupt_one
 from worldsim.evaluate.physics.summary import NAIVE, Table, admitted, headline, summarise
 
@@ -48,7 +48,8 @@ def scores(cases):
             "truth_codec": rows.codec(clip.future),
             "truth": clip.future,
         }
-        found[case.key] = {row: score_row(clip, seen, case.perturbed.future).as_dict() for row, seen in frames.items()}
+        ruler = Ruler(clip, case.perturbed.future)
+        found[case.key] = {row: ruler.score(seen).as_dict() for row, seen in frames.items()}
     return found
 
 
@@ -118,8 +119,8 @@ def test_every_planted_corruption_is_caught(scores, planted):
 
 def test_the_truth_itself_is_not_called_corrupted(folder, cases):
     case = cases[0]
-    truth = score_row(case.clip, case.clip.future, case.perturbed.future).metrics
-    codec = score_row(case.clip, rows.codec(case.clip.future), case.perturbed.future).metrics
+    ruler = Ruler(case.clip, case.perturbed.future)
+    truth, codec = ruler.score(case.clip.future).metrics, ruler.score(rows.codec(case.clip.future)).metrics
     from worldsim.evaluate.physics.summary import caught
 
     assert caught(truth, truth, codec) == [] == caught(codec, truth, codec)

@@ -140,7 +140,7 @@ class _Extraction:
         names = _hues(clip)
         self.hue_of = np.array([names.index(body.color) for body in self.bodies])
         self.coverage, self.hue, self.dark, self.dim = _read_pixels(frames, clip, names)
-        self.blobs = _find_blobs(self.coverage, self.hue, len(names), self.u, self.v)
+        self.blobs = _find_blobs(self.coverage, self.hue, self.u, self.v)
         self.grid = _disc_points()
 
     def run(self) -> Tracks:
@@ -400,13 +400,14 @@ def _read_pixels(frames: np.ndarray, clip: Clip, names: tuple[str, ...]) -> tupl
     if noise > _NOISY:
         rgb = ndimage.gaussian_filter(rgb, (0, 0.9, 0.9, 0))
         noise *= 0.35
-    high, low = rgb.max(axis=-1), rgb.min(axis=-1)  # (F, H, W)
+    red, green, blue = np.moveaxis(rgb, -1, 0)  # (F, H, W) each
+    high, low = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     chroma = high - low
     is_colored = chroma > _FAINT + 4 * noise
     palette = np.array([clip.palette[name] for name in names], float)
-    angles = _hue_angle(palette)
-    apart = (_hue_angle(rgb)[..., None] - angles + np.pi) % (2 * np.pi) - np.pi  # (F, H, W, hues)
-    hue = np.where(is_colored, np.abs(apart).argmin(axis=-1), -1)
+    apart = (_hue_angle(rgb[is_colored])[:, None] - _hue_angle(palette) + np.pi) % (2 * np.pi) - np.pi  # (pixels, hues)
+    hue = np.full(high.shape, -1)
+    hue[is_colored] = np.abs(apart).argmin(axis=-1)
     # A pixel is a share a of the object, s (m + C hue), and 1 - a of grey g: low = a s m + (1 - a) g, chroma = a s C.
     whiteness = float(np.median(palette.min(axis=1) / (palette.max(axis=1) - palette.min(axis=1))))
     grey = ndimage.uniform_filter(np.where(is_colored, 0, high), 5, axes=(1, 2))
@@ -423,12 +424,12 @@ def _noise_of(rgb: np.ndarray) -> float:
     return float(np.median(np.abs(ndimage.convolve(green, kernel.astype(np.float32)))) / 0.6745 / 6)
 
 
-def _find_blobs(coverage: np.ndarray, hue: np.ndarray, num_hues: int, u: np.ndarray, v: np.ndarray) -> list[_Blobs]:
+def _find_blobs(coverage: np.ndarray, hue: np.ndarray, u: np.ndarray, v: np.ndarray) -> list[_Blobs]:
     """Return the connected parts of one hue in every frame."""
     num_frames = len(hue)
     found: list[list[tuple[int, float, np.ndarray, np.ndarray]]] = [[] for _ in range(num_frames)]
     size = u.size
-    for h in range(num_hues):
+    for h in np.unique(hue[hue >= 0]).tolist():
         labels, count = ndimage.label(hue == h, structure=_ALIKE)  # pyright: ignore[reportGeneralTypeIssues]
         if not count:
             continue

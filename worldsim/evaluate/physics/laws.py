@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import pi
 
 import numpy as np
@@ -104,13 +105,18 @@ def smooth(positions: np.ndarray, dt: float, window: int = _WINDOW) -> tuple[np.
     for i in range(len(flat)):
         first = max(0, min(i - window, len(flat) - 2 * window - 1))
         near = np.arange(first, min(len(flat), first + 2 * window + 1))
-        for c in range(flat.shape[1]):
-            known = near[np.isfinite(flat[near, c])]
-            if not np.isfinite(flat[i, c]) or len(known) < 3:
-                continue
-            fit = np.polynomial.polynomial.polyfit((known - i) * dt, flat[known, c], 2 if len(known) > 3 else 1)
-            place[i, c], speed[i, c] = fit[0], fit[1]
+        is_known = np.isfinite(flat[near])  # (2 window + 1, columns)
+        for c in np.flatnonzero(np.isfinite(flat[i]) & (is_known.sum(axis=0) > 2)):
+            known = near[is_known[:, c]]
+            place[i, c], speed[i, c] = _line_weights(*(known - i).tolist()) @ flat[known, c] / (1.0, dt)
     return place.reshape(positions.shape), speed.reshape(positions.shape)
+
+
+@cache
+def _line_weights(*frames: int) -> np.ndarray:
+    """Return weights (2, n) that make value and slope at frame 0 of n values at some frames, by least squares."""
+    powers = np.vander(frames, 3 if len(frames) > 3 else 2, increasing=True).astype(float)
+    return np.linalg.pinv(powers)[:2]
 
 
 def flight_arcs(height: np.ndarray, ground: float, g: float, dt: float) -> list[tuple[int, int]]:

@@ -14,16 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_closing, binary_opening, distance_transform_edt, gaussian_filter
 
-from worldsim.metrics import moving_mask, psnr, squared_error
+from worldsim.metrics import moving_mask, psnr
 
 __all__ = [
     "Curves",
+    "TruePixels",
     "object_mask",
     "physics_iq",
     "physics_iq_verified",
     "pisa",
-    "pixel_curves",
-    "region_ssim",
     "saturated",
 ]
 
@@ -45,6 +44,10 @@ class Curves:
     ssim: np.ndarray
     ssim_moving: np.ndarray
     ssim_object: np.ndarray
+    mse: float
+    """Squared levels, over all steps together."""
+    mse_moving: float
+    mse_object: float
 
 
 def saturated(frames: np.ndarray) -> np.ndarray:
@@ -58,54 +61,73 @@ def object_mask(masks: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.n
     return np.any([masks[name] for name in names], axis=0)
 
 
-def pixel_curves(frames: np.ndarray, truth: np.ndarray, last: np.ndarray, objects: np.ndarray) -> Curves:
-    """Score one clip frame by frame.
+class TruePixels:
+    """The truth of one clip, against which frames are scored step by step; what it alone decides is computed once.
 
     Args:
-        frames, truth: (T, H, W, 3) uint8.
+        truth: (T, H, W, 3) uint8.
         last: (H, W, 3) last context frame; a pixel moves if the truth has left it.
         objects: (T, H, W) bool, where the truth shows an object.
     """
-    moving = moving_mask(truth, last)
-    whole = np.ones(objects.shape, bool)
-    maps = region_ssim(frames, truth)
-    return Curves(
-        psnr=_psnr(frames, truth, whole),
-        psnr_moving=_psnr(frames, truth, moving),
-        psnr_object=_psnr(frames, truth, objects),
-        ssim=maps.mean(axis=(-2, -1), dtype=np.float64),
-        ssim_moving=_mean(maps, moving),
-        ssim_object=_mean(maps, objects),
-    )
+
+    def __init__(self, truth: np.ndarray, last: np.ndarray, objects: np.ndarray) -> None:
+        self.moving = moving_mask(truth, last)
+        self._truth = truth.astype(np.float32)
+        self._objects = objects
+        self._mean = _blurred(self._truth)
+        self._variance = _blurred(self._truth**2) - self._mean**2
+
+    def curves(self, frames: np.ndarray) -> Curves:
+        """Score frames (T, H, W, 3) uint8."""
+        shown = frames.astype(np.float32)
+        red, green, blue = np.moveaxis((shown - self._truth) ** 2, -1, 0)
+        errors, maps = red + green + blue, self._similarity(shown)  # (T, H, W)
+        return Curves(
+            psnr=_psnr(_mean(errors, None)),
+            psnr_moving=_psnr(_mean(errors, self.moving)),
+            psnr_object=_psnr(_mean(errors, self._objects)),
+            ssim=_mean(maps, None),
+            ssim_moving=_mean(maps, self.moving),
+            ssim_object=_mean(maps, self._objects),
+            mse=_pooled(errors, None),
+            mse_moving=_pooled(errors, self.moving),
+            mse_object=_pooled(errors, self._objects),
+        )
+
+    def _similarity(self, shown: np.ndarray) -> np.ndarray:
+        """Return structural similarity per pixel, mean of the channels, by the constants of `worldsim.metrics`.
+
+        The window is 11 x 11 px with sigma 1.5; a region's value is the mean of the map over it.
+        """
+        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+        mean = _blurred(shown)
+        variance = _blurred(shown * shown) - mean**2
+        both = _blurred(shown * self._truth) - mean * self._mean
+        above = (2 * mean * self._mean + c1) * (2 * both + c2)
+        return (above / ((mean**2 + self._mean**2 + c1) * (variance + self._variance + c2))).mean(axis=-1)
 
 
-def region_ssim(frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return structural similarity per pixel, mean of the channels, (T, H, W), by the constants of `worldsim.metrics`.
-
-    The window is 11 x 11 px with sigma 1.5; a region's value is the mean of the map over it.
-    """
-    x, y = frames.astype(np.float32), truth.astype(np.float32)
-
-    def blur(image: np.ndarray) -> np.ndarray:
-        return gaussian_filter(image, 1.5, radius=5, axes=(-3, -2))
-
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    mean_x, mean_y = blur(x), blur(y)
-    var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
-    both = blur(x * y) - mean_x * mean_y
-    similarity = ((2 * mean_x * mean_y + c1) * (2 * both + c2)) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
-    return similarity.mean(axis=-1)
+def _blurred(frames: np.ndarray) -> np.ndarray:
+    return gaussian_filter(frames, 1.5, radius=5, axes=(-3, -2))
 
 
-def _psnr(frames: np.ndarray, truth: np.ndarray, region: np.ndarray) -> np.ndarray:
-    size = 3.0 * region.sum(axis=(-2, -1))  # (T,) values
-    error = np.divide(squared_error(frames, truth, region), size, out=np.full(len(size), np.nan), where=size > 0)
-    return np.minimum(psnr(error), 100.0)
-
-
-def _mean(maps: np.ndarray, region: np.ndarray) -> np.ndarray:
+def _mean(maps: np.ndarray, region: np.ndarray | None) -> np.ndarray:
+    """Return the mean of maps (T, H, W) over a region, (T,); NaN where it is empty."""
+    if region is None:
+        return maps.mean(axis=(-2, -1), dtype=np.float64)
     size = region.sum(axis=(-2, -1)).astype(np.float64)
-    return np.divide((maps * region).sum(axis=(-2, -1)), size, out=np.full(len(size), np.nan), where=size > 0)
+    total = np.where(region, maps, 0.0).sum(axis=(-2, -1), dtype=np.float64)
+    return np.divide(total, size, out=np.full(len(size), np.nan), where=size > 0)
+
+
+def _pooled(errors: np.ndarray, region: np.ndarray | None) -> float:
+    """Return the mean per channel of errors summed over channels, all steps together; NaN for an empty region."""
+    kept = errors if region is None else errors[region]
+    return float(kept.sum(dtype=np.float64) / (3 * kept.size)) if kept.size else float("nan")
+
+
+def _psnr(errors: np.ndarray) -> np.ndarray:
+    return np.minimum(psnr(errors / 3), 100.0)
 
 
 # ---- Physics-IQ

@@ -10,11 +10,10 @@ import numpy as np
 
 from worldsim.evaluate.physics.clip import Clip
 from worldsim.evaluate.physics.extract import extract
-from worldsim.evaluate.physics.pixels import object_mask, physics_iq, physics_iq_verified, pisa, pixel_curves, saturated
-from worldsim.evaluate.physics.state_metrics import METRICS, score_clip
-from worldsim.metrics import moving_mask, squared_error
+from worldsim.evaluate.physics.pixels import TruePixels, object_mask, physics_iq, physics_iq_verified, pisa, saturated
+from worldsim.evaluate.physics.state_metrics import METRICS, score_clip, truth_tracks
 
-__all__ = ["PIXEL_METRICS", "RowScore", "best_of", "better_of", "loss", "score_row", "worst_of"]
+__all__ = ["PIXEL_METRICS", "RowScore", "Ruler", "best_of", "better_of", "loss", "worst_of"]
 
 PIXEL_METRICS: dict[str, tuple[str, str, float, str]] = {
     "mse": ("levels2", "low", 255.0**2, "mean squared error over all pixels"),
@@ -53,46 +52,54 @@ class RowScore:
         return {"metrics": dict(self.metrics), "failed": list(self.failed), "curves": dict(self.curves)}
 
 
-def score_row(clip: Clip, frames: np.ndarray, second_take: np.ndarray) -> RowScore:
-    """Score the continuation (T, H, W, 3) of a clip.
+class Ruler:
+    """Scores continuations of one clip; what the truth alone decides is computed once.
 
     Args:
         clip: The truth.
-        frames: Of a model, a baseline, or a corrupted truth.
         second_take: (T, H, W, 3) the truth from a perturbed start, for the Verified score.
     """
-    objects = _object_pixels(clip)
-    curves = pixel_curves(frames, clip.future, clip.context[-1], objects)
-    moving = moving_mask(clip.future, clip.context[-1])
-    metrics: dict[str, float] = {
-        "mse": _pooled(frames, clip.future, np.ones_like(moving)),
-        "mse_moving": _pooled(frames, clip.future, moving),
-        "ssim": float(np.mean(curves.ssim)),
-        "ssim_moving": _finite_mean(curves.ssim_moving),
-    }
-    terms, variance = physics_iq(frames, clip.future), physics_iq(second_take, clip.future)
-    metrics |= {f"iq_{name}": value for name, value in terms.items()}
-    metrics["iq_verified"] = physics_iq_verified(terms, variance)
-    lines = {name: getattr(curves, name) for name in ("psnr", "psnr_moving", "psnr_object", "ssim", "ssim_object")}
-    failed: list[str] = []
-    fits: tuple[Any, ...] = ()
-    if clip.objects:
-        tracks = extract(clip.with_future(frames), clip)
-        score = score_clip(clip, tracks)
-        metrics |= {name: metric.value for name, metric in score.metrics.items()}
-        failed = [name for name, metric in score.metrics.items() if metric.failed]
-        lines |= {name: np.asarray(curve, float) for name, curve in score.curves.items()}
-        fits = tuple(score.fits)
-        metrics["mse_object"] = _pooled(frames, clip.future, objects)
-        metrics["ssim_object"] = _finite_mean(curves.ssim_object)
-        first = tracks.labels[clip.num_context :] == 1
-        metrics |= {f"pisa_{k}": v for k, v in pisa(first, _first_object(clip)).items()}
-    return RowScore(
-        metrics={name: float(value) for name, value in metrics.items() if np.isfinite(value)},
-        failed=tuple(failed),
-        curves={name: _line(np.asarray(line, float)) for name, line in lines.items()},
-        fits=fits,
-    )
+
+    def __init__(self, clip: Clip, second_take: np.ndarray) -> None:
+        self._clip = clip
+        self._pixels = TruePixels(clip.future, clip.context[-1], _object_pixels(clip))
+        self._variance = physics_iq(second_take, clip.future)
+        self._truth = truth_tracks(clip) if clip.objects else None
+        self._first = _first_object(clip) if clip.objects else None
+
+    def score(self, frames: np.ndarray) -> RowScore:
+        """Score a continuation (T, H, W, 3) uint8, of a model, a baseline, or a corrupted truth."""
+        clip = self._clip
+        curves = self._pixels.curves(frames)
+        metrics: dict[str, float] = {
+            "mse": curves.mse,
+            "mse_moving": curves.mse_moving,
+            "ssim": float(np.mean(curves.ssim)),
+            "ssim_moving": _finite_mean(curves.ssim_moving),
+        }
+        terms = physics_iq(frames, clip.future)
+        metrics |= {f"iq_{name}": value for name, value in terms.items()}
+        metrics["iq_verified"] = physics_iq_verified(terms, self._variance)
+        lines = {name: getattr(curves, name) for name in ("psnr", "psnr_moving", "psnr_object", "ssim", "ssim_object")}
+        failed: list[str] = []
+        fits: tuple[Any, ...] = ()
+        if self._truth is not None and self._first is not None:
+            tracks = extract(clip.with_future(frames), clip)
+            score = score_clip(clip, tracks, self._truth)
+            metrics |= {name: metric.value for name, metric in score.metrics.items()}
+            failed = [name for name, metric in score.metrics.items() if metric.failed]
+            lines |= {name: np.asarray(curve, float) for name, curve in score.curves.items()}
+            fits = tuple(score.fits)
+            metrics["mse_object"] = curves.mse_object
+            metrics["ssim_object"] = _finite_mean(curves.ssim_object)
+            first = tracks.labels[clip.num_context :] == 1
+            metrics |= {f"pisa_{k}": v for k, v in pisa(first, self._first).items()}
+        return RowScore(
+            metrics={name: float(value) for name, value in metrics.items() if np.isfinite(value)},
+            failed=tuple(failed),
+            curves={name: _line(np.asarray(line, float)) for name, line in lines.items()},
+            fits=fits,
+        )
 
 
 def better_of(metric: str) -> str:
@@ -138,11 +145,6 @@ def _first_object(clip: Clip) -> np.ndarray:
 
 def _line(values: np.ndarray) -> list[float | None]:
     return [float(f"{v:.5g}") if np.isfinite(v) else None for v in values]
-
-
-def _pooled(frames: np.ndarray, truth: np.ndarray, region: np.ndarray) -> float:
-    size = 3.0 * float(region.sum())
-    return float(squared_error(frames, truth, region).sum() / size) if size else float("nan")
 
 
 def _finite_mean(values: np.ndarray) -> float:

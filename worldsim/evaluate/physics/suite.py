@@ -45,7 +45,7 @@ from worldsim.evaluate.physics.ensembles import CHAOTIC, held, score_ensemble
 from worldsim.evaluate.physics.exchange import export_requests, load_clip, save_clip
 from worldsim.evaluate.physics.extract import extract
 from worldsim.evaluate.physics.plan import Plan
-from worldsim.evaluate.physics.scoring import score_row
+from worldsim.evaluate.physics.scoring import Ruler
 from worldsim.metrics import derangement
 from worldsim.rollout import Rollout, control_dt_of
 from worldsim.store import RolloutStore
@@ -425,7 +425,8 @@ def _score_one(task: _Task) -> None:
     scenario = task.key.split(".")[0]
     files = [task.folder / "clips" / f"training.{scenario}.{i}.npz" for i in range(task.num_training)]
     frames |= _baselines(case, [load_clip(file) for file in files])
-    found = {row: score_row(case.clip, seen, case.perturbed.future).as_dict() for row, seen in frames.items()}
+    ruler = Ruler(case.clip, case.perturbed.future)
+    found = {row: ruler.score(seen).as_dict() for row, seen in frames.items()}
     _write(task.folder / "scores" / f"{task.key}.json", found)
 
 
@@ -504,8 +505,9 @@ def _corrupt_one(task: tuple[Path, str]) -> dict[str, dict[str, float]]:
     planted["wrong_scene"] = case.wrong.future
     if case.gravity is not None:
         planted["gravity_changed"] = case.gravity.future
+    ruler = Ruler(case.clip, case.perturbed.future)
     return {
-        name: dict(score_row(case.clip, seen, case.perturbed.future).metrics)
+        name: dict(ruler.score(seen).metrics)
         for name, seen in planted.items()
         if not np.array_equal(seen, case.clip.future)
     }
