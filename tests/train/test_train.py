@@ -18,10 +18,19 @@ from worldsim.train.data import Dataset
 from worldsim.train.draws import Draws
 from worldsim.train.objective import make_inputs
 from worldsim.train.rollout_context import with_own_frames
+from worldsim.train.world import world_of
 
 ENV = "tests.collect.square_world:Square-v0"
 QUICK = TrainConfig(
-    batch=4, length=6, report_s=0.0, validate_s=1e9, save_s=1e9, own_frames_from=0.5, learning_rate=5e-3, warmup_steps=5
+    batch=4,
+    length=6,
+    report_s=0.0,
+    validate_s=1e9,
+    save_s=1e9,
+    own_frames_from=0.5,
+    deep_steps=2,
+    learning_rate=5e-3,
+    warmup_steps=5,
 )
 
 
@@ -129,3 +138,11 @@ def test_own_frames_enter_as_context_with_their_age_and_nothing_else_changes():
         ).frame[:, 2]
     assert (mixed.previous[:, 3, 0] - first.clamp(-1, 1)).abs().max() <= 1 / 127.5
     assert torch.equal(mixed.previous[:, 4, 1], mixed.previous[:, 3, 0])
+
+
+def test_a_window_with_a_lead_has_that_many_steps_of_its_episode_before_it(store_path):
+    store = RolloutStore.open(store_path)
+    data = Dataset(store, world_of(store)[0])
+    starts = [int(o) for o, n in zip(data.offsets, data.lengths, strict=False) if n >= 9]
+    assert [int(row) for row in data.windows(4, lead=5) if int(row) - 5 in starts] == [s + 5 for s in starts]
+    assert len(data.windows(4, lead=10_000)) == 0

@@ -12,7 +12,7 @@ from worldsim.model.presets import tiny
 from worldsim.train.data import Batch, Dataset, mirrored
 from worldsim.train.draws import Draws
 from worldsim.train.inherit import inherit
-from worldsim.train.objective import make_inputs
+from worldsim.train.objective import Objective, make_inputs
 
 
 def _batch(windows=3, steps=6):
@@ -79,3 +79,21 @@ def test_a_child_with_new_words_and_a_longer_memory_starts_as_its_parent():
         assert torch.equal(child.state_dict()[name][:, -1], child.state_dict()[name][:, -3])
     with pytest.raises(CheckpointError, match="another architecture"):
         inherit(Networks(replace(config, dim=64), parent.spec, words), replace(config, dim=64), parent)
+
+
+def test_a_window_deep_in_a_rollout_has_own_frames_as_context_and_true_ones_as_target():
+    model, seen = shaken_model(), []
+    window, lead, context = 6, tiny().num_context + 5, tiny().num_context
+    batch = _batch(steps=lead + window)
+    inputs = make_inputs(batch, torch.zeros(3, lead + window, 1, dtype=torch.long), Draws([0, 1, 2]))
+
+    def loss_of(networks, given, contrast_weight):
+        seen.append(given)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        Objective(model.networks, loss_of)(inputs, torch.zeros(()), context, lead, Draws([3, 4, 5]))
+    (given,) = seen
+    assert torch.equal(given.target, inputs.target[:, lead:])
+    assert given.age[0].tolist() == [min(lead + k - context, MAX_AGE) for k in range(window)]
+    true = inputs.previous[:, lead:]
+    assert (given.previous != true).flatten(2).any(dim=2).all()  # every frame that it looks back on is imagined

@@ -47,6 +47,11 @@ class TrainConfig:
     """Share of the budget after which windows with the model's own frames as context are mixed in."""
     own_frames_share: float = 0.75
     """Share of the steps after that which use them."""
+    deep_share: float = 0.2
+    """Share of the steps after that whose windows begin deep in a rollout of the model's own, so that it holds for
+    longer than a window; where episodes are long enough."""
+    deep_steps: int = 56
+    """Imagined steps before such a window at most."""
     sharpness: float = 0.9
     """From ``own_frames_from`` on, the weight of local contrast is led so that imagined frames are about so sharp."""
     contrast_weight: float = 1.0

@@ -89,17 +89,19 @@ class Dataset:
         """Number of frames."""
         return len(self.frames)
 
-    def windows(self, length: int) -> np.ndarray:
-        """Return (M,) rows at which a window of ``length`` steps fits into its episode.
+    def windows(self, length: int, *, lead: int = 0) -> np.ndarray:
+        """Return (M,) rows at which a window of ``length`` steps fits into its episode, ``lead`` steps after its start.
 
         Raises:
-            StoreError: If no episode is long enough.
+            StoreError: If no episode is long enough; with a ``lead`` none need be.
         """
         rows = [
-            np.arange(self.offsets[i], self.offsets[i] + n - length + 1)
+            np.arange(self.offsets[i] + lead, self.offsets[i] + n - length + 1)
             for i, n in enumerate(self.lengths)
-            if n >= length
+            if n >= length + lead
         ]
+        if lead and not rows:
+            return np.zeros(0, np.int64)
         if not rows:
             raise StoreError(
                 f"training needs episodes of at least {length} steps; the longest here has {self.lengths.max()}"

@@ -189,6 +189,7 @@ class _Trainer:
             self.held_out = Dataset(store, self.spec, episodes=sorted(episodes[:held_out].tolist()))
         self.rows = self.data.windows(settings.length)
         self.end_rows = self.rows[self.data.ends(self.rows, settings.length)]
+        self.deep_rows = self.data.windows(settings.length, lead=self.config.num_context + settings.deep_steps)
 
         texts = [text for caption in self.data.captions for text in caption]
         vocabulary = Vocabulary(saved["vocabulary"]) if saved else Vocabulary.from_texts(texts)
@@ -343,6 +344,7 @@ class _Trainer:
             self.step,
             rows=self.rows,
             end_rows=self.end_rows,
+            deep_rows=self.deep_rows,
             num_context=self.config.num_context,
             is_late=late,
         )
@@ -383,7 +385,7 @@ class _Trainer:
     def _share(self, plan: Plan, late: bool, *, is_first: bool) -> tuple[Losses, torch.Tensor]:
         """Add the gradient of a share of a step's windows; return its losses and how well the critic did."""
         settings = self.settings
-        batch = self.data.take(plan.rows, settings.length)
+        batch = self.data.take(plan.rows - plan.lead, plan.lead + settings.length)
         if self.mirror:
             batch = mirrored(batch, plan.is_mirrored, self.mirror)
         language = torch.from_numpy(plan.language)[:, None]
@@ -393,7 +395,7 @@ class _Trainer:
         inputs = Inputs(**{f.name: getattr(inputs, f.name).to(self.device) for f in fields(Inputs)})
         weight = torch.tensor(self.contrast_weight if late else 0.0, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
-            result: Losses = self.objective(inputs, weight, plan.own_frames_from, draws)
+            result: Losses = self.objective(inputs, weight, plan.own_frames_from, plan.lead, draws)
         if not torch.isfinite(result.total):
             path = self.path / f"bad_batch_{self.step}_{self.ranks.rank}.npz"
             np.savez_compressed(
@@ -404,7 +406,7 @@ class _Trainer:
             )
         total, told_apart = result.total, torch.zeros((), device=self.device)
         if late and settings.critic_share > 0:
-            pull, told_apart = self._critics_pull(result.frames, inputs.target, is_first)
+            pull, told_apart = self._critics_pull(result.frames, inputs.target[:, plan.lead :], is_first)
             total = total + pull
         (total / settings.accumulate).backward()
         return result, told_apart

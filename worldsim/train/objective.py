@@ -8,6 +8,7 @@ predicted there decides a rollout, and all that follows refines it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import NamedTuple
 
 import torch
@@ -145,7 +146,12 @@ class Objective(nn.Module):
         self.loss_of = loss_of
 
     def forward(
-        self, inputs: Inputs, contrast_weight: torch.Tensor, own_frames_from: int | None, draws: Draws
+        self,
+        inputs: Inputs,
+        contrast_weight: torch.Tensor,
+        own_frames_from: int | None,
+        lead: int,
+        draws: Draws,
     ) -> Losses:
         """Return the losses.
 
@@ -153,9 +159,12 @@ class Objective(nn.Module):
             inputs: True windows.
             contrast_weight: As in `losses`.
             own_frames_from: From which frame on the context is the model's own; None for a true one.
+            lead: Steps at the beginning that only make the context of the others.
             draws: Draws the sampler's noise.
         """
         if own_frames_from is not None:
             condition = self.networks.condition(inputs.text, inputs.factors).detach()
             inputs = with_own_frames(self.networks.denoiser, inputs, condition, own_frames_from, draws)
+        if lead:
+            inputs = Inputs(**{f.name: getattr(inputs, f.name)[:, lead:] for f in fields(Inputs)})
         return self.loss_of(self.networks, inputs, contrast_weight)

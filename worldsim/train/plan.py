@@ -27,6 +27,8 @@ class Plan:
     """Frames at the beginning of each window that are replaced by the first one behind them."""
     own_frames_from: int | None
     """From which frame on the context is the model's own."""
+    lead: int
+    """Steps taken with each window before it, so that it begins deep in a rollout; they teach nothing themselves."""
 
     def share(self, windows: slice) -> Plan:
         """Return the plan of some of the windows."""
@@ -40,7 +42,14 @@ class Plan:
 
 
 def make_plan(
-    settings: TrainConfig, step: int, *, rows: np.ndarray, end_rows: np.ndarray, num_context: int, is_late: bool
+    settings: TrainConfig,
+    step: int,
+    *,
+    rows: np.ndarray,
+    end_rows: np.ndarray,
+    deep_rows: np.ndarray,
+    num_context: int,
+    is_late: bool,
 ) -> Plan:
     """Return the plan of a step.
 
@@ -49,6 +58,7 @@ def make_plan(
         step: Its number.
         rows: (M,) first rows of all windows.
         end_rows: (E,) of those that hold an end.
+        deep_rows: (D,) of windows before which there is room for a context and ``deep_steps``.
         num_context: Frames that the model starts from.
         is_late: Whether contexts may be the model's own.
     """
@@ -63,11 +73,17 @@ def make_plan(
     if is_late and rng.random() < settings.own_frames_share:
         own_frames_from = 1 + int((settings.length - 2) * rng.random() ** 2)  # mostly early: long imagined contexts
         own_frames_from = min(max(own_frames_from, padding), settings.length - 2)
+    language, seeds = rng.integers(2, size=len(chosen)), rng.integers(2**62, size=len(chosen))
+    is_mirrored, lead = rng.random(len(chosen)) < 0.5, 0
+    if is_late and len(deep_rows) and rng.random() < settings.deep_share:
+        chosen, padding, own_frames_from = rng.choice(deep_rows, settings.batch), 0, num_context
+        lead = num_context + int(rng.integers(1, settings.deep_steps + 1))
     return Plan(
         rows=chosen,
-        is_mirrored=rng.random(len(chosen)) < 0.5,
-        language=rng.integers(2, size=len(chosen)),
-        seeds=rng.integers(2**62, size=len(chosen)),
+        is_mirrored=is_mirrored,
+        language=language,
+        seeds=seeds,
         padding=padding,
         own_frames_from=own_frames_from,
+        lead=lead,
     )
