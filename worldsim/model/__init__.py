@@ -10,12 +10,22 @@ from worldsim.model.checkpoint import (
     set_terminate_calibration,
 )
 from worldsim.model.presets import PRESETS, ModelConfig
+from worldsim.model.render_net import RendererConfig, RendererSpec, RenderNet, tiny_renderer, view_channels
+from worldsim.model.renderer import (
+    PLAIN_MODES,
+    Renderer,
+    bundled_renderers,
+    load_renderer,
+    new_renderer,
+    save_renderer,
+)
 from worldsim.model.spec import ModelSpec, encode_actions, encode_factors, spec_of
 from worldsim.model.text import TEXT_ENCODERS, TextEncoder, Vocabulary
 from worldsim.model.world_model import Imagined, Networks, Prediction, Start, WorldModel, WorldState
 
 __all__ = [
     "CHECKPOINTS",
+    "PLAIN_MODES",
     "PRESETS",
     "TEXT_ENCODERS",
     "Imagined",
@@ -23,18 +33,28 @@ __all__ = [
     "ModelSpec",
     "Networks",
     "Prediction",
+    "RenderNet",
+    "Renderer",
+    "RendererConfig",
+    "RendererSpec",
     "Start",
     "TextEncoder",
     "Vocabulary",
     "WorldModel",
     "WorldState",
     "bundled",
+    "bundled_renderers",
     "encode_actions",
     "encode_factors",
     "find_checkpoint",
     "load",
+    "load_renderer",
     "new_model",
+    "new_renderer",
     "save",
+    "save_renderer",
     "set_terminate_calibration",
     "spec_of",
+    "tiny_renderer",
+    "view_channels",
 ]

