@@ -166,5 +166,5 @@ class Objective(nn.Module):
             condition = self.networks.condition(inputs.text, inputs.factors).detach()
             inputs = with_own_frames(self.networks.denoiser, inputs, condition, own_frames_from, draws)
         if lead:
-            inputs = Inputs(**{f.name: getattr(inputs, f.name)[:, lead:] for f in fields(Inputs)})
+            inputs = Inputs(**{f.name: getattr(inputs, f.name)[:, lead:].contiguous() for f in fields(Inputs)})
         return self.loss_of(self.networks, inputs, contrast_weight)
