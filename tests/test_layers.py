@@ -26,6 +26,7 @@ ORDER = [
     "_doctor",
     "_options",
     "_bench_commands",
+    "_render_commands",
     "_store_commands",
     "cli",
 ]
