@@ -165,6 +165,9 @@ class Objective(nn.Module):
         if own_frames_from is not None:
             condition = self.networks.condition(inputs.text, inputs.factors).detach()
             inputs = with_own_frames(self.networks.denoiser, inputs, condition, own_frames_from, draws)
-        # A compiled loss is compiled anew for every layout of its inputs: there is one.
-        inputs = Inputs(**{f.name: getattr(inputs, f.name)[:, lead:].contiguous() for f in fields(Inputs)})
+        # A compiled loss is compiled anew for every layout of its inputs: there is one, of what holds nothing too.
+        layout = torch.contiguous_format
+        inputs = Inputs(
+            **{f.name: getattr(inputs, f.name)[:, lead:].clone(memory_format=layout) for f in fields(Inputs)}
+        )
         return self.loss_of(self.networks, inputs, contrast_weight)
