@@ -1,4 +1,4 @@
-"""Gymnasium ids as data: a truth, and the dream of it with the same spaces."""
+"""Gymnasium ids as data: a truth, and the dream and the hybrid of it with the same spaces."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ DREAMS = {
     "worldsim/LabDream-v0": ("lab-64", "worldsim/Lab-v0"),
     "worldsim/TabletopDream-v0": ("tabletop-64", "worldsim/Tabletop-v0"),
 }
+HYBRIDS = {
+    # id: (renderer by default, truth id)
+    "worldsim/CityHybrid-v0": ("city-render-64", "worldsim/City-v0"),
+}
 
 
 def register_envs() -> None:
@@ -42,4 +46,12 @@ def register_envs() -> None:
                 entry_point="worldsim.sim:WorldModelEnv",
                 vector_entry_point="worldsim.sim:WorldModelVectorEnv",
                 kwargs=kwargs,
+            )
+    for env_id, (model, truth) in HYBRIDS.items():
+        if env_id not in gym.registry:
+            gym.register(
+                env_id,
+                entry_point="worldsim.sim:HybridEnv",
+                max_episode_steps=TRUTHS[truth][1],
+                kwargs={"model": model, "env_id": truth},
             )

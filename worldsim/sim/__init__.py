@@ -4,6 +4,7 @@ What an env holds is a value, a `Snapshot`: it can be kept, restored, branched, 
 """
 
 from worldsim.sim.env import WorldModelEnv
+from worldsim.sim.hybrid import HybridEnv, HybridSnapshot
 from worldsim.sim.imagine import imagine
 from worldsim.sim.paired import PairedEnv
 from worldsim.sim.plan import PlanConfig, Planner, plan
@@ -13,6 +14,8 @@ from worldsim.sim.vector_env import WorldModelVectorEnv
 
 __all__ = [
     "Calibration",
+    "HybridEnv",
+    "HybridSnapshot",
     "PairedEnv",
     "PlanConfig",
     "Planner",
