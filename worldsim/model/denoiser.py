@@ -27,11 +27,12 @@ from torch import nn
 from worldsim.model.presets import ModelConfig
 from worldsim.model.warp import warp
 
-__all__ = ["MAX_AGE", "Denoised", "Denoiser"]
+__all__ = ["FLOW_SCALE", "MAX_AGE", "Block", "Denoised", "Denoiser", "SpaceBlock", "TimeBlock", "fourier", "wiener"]
 
 MAX_AGE = 8
 """Beyond so many own predictions in a row, a context counts as equally old."""
-_FLOW_SCALE = 4.0  # pixels per unit of the head's output
+FLOW_SCALE = 4.0
+"""Pixels per unit of the head's output."""
 _MASK_BIAS = -5.0  # the model starts as "copy the last frame"
 
 
@@ -57,7 +58,7 @@ def _norm(x: torch.Tensor) -> torch.Tensor:
     return F.rms_norm(x, (x.shape[-1],))
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Attention and feed-forward, both modulated and gated by the conditioning; zero gates make it the identity."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -71,14 +72,16 @@ class _Block(nn.Module):
         self.modulation_bias = nn.Parameter(torch.zeros(6 * dim))
 
     def heads(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        q, k, v = self.qkv(x).chunk(3, dim=-1)  # (B, T, N, D) each
+        """Return queries, keys and values, (B, T, N, D) each."""
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
         return q, k, v
 
 
-class _SpaceBlock(_Block):
+class SpaceBlock(Block):
     """Attention among all patches of one frame."""
 
     def forward(self, x: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
+        """Return tokens (B, T, N, D) of such tokens; modulation is (B, T, 1, 6 D)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.modulation_bias).chunk(6, dim=-1)
         q, k, v = self.heads(_norm(x) * (1 + scale1) + shift1)
         q, k, v = (rearrange(part, "b t n (h d) -> (b t) h n d", h=self.num_heads) for part in (q, k, v))
@@ -89,7 +92,7 @@ class _SpaceBlock(_Block):
         return x + gate2 * self.down(F.relu(self.up(_norm(x) * (1 + scale2) + shift2)).square())
 
 
-class _TimeBlock(_Block):
+class TimeBlock(Block):
     """Causal attention over a sliding window of frames at one place, with a learned bias per distance in time."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -100,15 +103,18 @@ class _TimeBlock(_Block):
     def forward(
         self, x: torch.Tensor, modulation: torch.Tensor, memory: tuple[torch.Tensor, torch.Tensor] | None
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """Return tokens (B, T, N, D), and keys and values (B, N, heads, P, D / heads) of the last frames.
+
+        Args:
+            x: (B, T, N, D).
+            modulation: (B, T, 1, 6 D).
+            memory: Keys and values of the frames before.
+        """
         shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.modulation_bias).chunk(6, dim=-1)
         q, k, v = self.heads(_norm(x) * (1 + scale1) + shift1)
         q, k, v = (rearrange(part, "b t n (h d) -> b n h t d", h=self.num_heads) for part in (q, k, v))
         if memory is not None:
-            past, room = memory  # (B, 2, N, heads, P, D / heads) and, to be filled, (2, B, N, heads, P + T, D / heads)
-            num_past = past.shape[4]
-            room[:, :, :, :, :num_past] = past.transpose(0, 1)
-            room[0, :, :, :, num_past:], room[1, :, :, :, num_past:] = k, v
-            k, v = room.to(k.dtype)
+            k, v = (torch.cat([past.to(new.dtype), new], dim=3) for past, new in zip(memory, (k, v), strict=True))
         num_queries, num_keys = q.shape[3], k.shape[3]
         distance = (
             torch.arange(num_keys - num_queries, num_keys, device=x.device)[:, None]
@@ -151,7 +157,7 @@ class Denoiser(nn.Module):
         self.modulate_space = nn.Linear(dim, 6 * dim)
         self.modulate_time = nn.Linear(dim, 6 * dim)
         self.blocks = nn.ModuleList(
-            [_SpaceBlock(config) if i % 2 == 0 else _TimeBlock(config) for i in range(config.depth)]
+            [SpaceBlock(config) if i % 2 == 0 else TimeBlock(config) for i in range(config.depth)]
         )
         self.modulate_out = nn.Linear(dim, 2 * dim)
         self.to_pixels = nn.Linear(dim, patch * patch * (2 + config.pixel_dim))
@@ -207,24 +213,22 @@ class Denoiser(nn.Module):
         if noisy is None:
             change = torch.zeros_like(last)
         else:
-            change = (noisy - tau[:, :, None, None, None] * last) * self._wiener(tau)[:, :, None, None, None]
+            gain = wiener(tau, self.config.residual_std)[:, :, None, None, None]
+            change = (noisy - tau[:, :, None, None, None] * last) * gain
         pixels = torch.cat(
             [change / self.config.residual_std, last, last - previous[:, :, 1]], dim=2
         )  # (B, T, 9, H, W)
 
-        c = self.embed_tau(_fourier(tau)) + self.embed_action(action) + self.embed_age(age) + self.embed_text(text)
+        c = self.embed_tau(fourier(tau)) + self.embed_action(action) + self.embed_age(age) + self.embed_text(text)
         c = F.silu(c)[:, :, None]  # (B, T, 1, D)
         x = self.patchify(self._patches(pixels)) + self.position + self.condition_token(c)  # (B, T, N, D)
         modulate_space, modulate_time = self.modulate_space(c), self.modulate_time(c)  # (B, T, 1, 6 D)
-        kept, room = [], None
-        if cache is not None:  # in a batch most of a step is moving the cache: it is written once and kept as a view
-            batch, layers, _, patches, heads, past, width = cache.shape
-            room = cache.new_empty(layers, 2, batch, patches, heads, past + frames, width)
+        kept = []
         for i, block in enumerate(self.blocks):
             if i % 2 == 0:
                 x = block(x, modulate_space)
             else:
-                memory = None if cache is None or room is None else (cache[:, i // 2], room[i // 2])
+                memory = None if cache is None else cache[:, i // 2].unbind(1)
                 x, keys_values = block(x, modulate_time, memory)
                 kept += keys_values
         shift, scale = self.modulate_out(c).chunk(2, dim=-1)
@@ -232,12 +236,12 @@ class Denoiser(nn.Module):
         scalars = self.to_scalars(x.mean(dim=2)).float()  # (B, T, 2)
 
         out = self._unpatch(self.to_pixels(x))  # (B T, 2 + pixel_dim, H, W)
-        flow = _FLOW_SCALE * out[:, :2].float()
+        flow = FLOW_SCALE * out[:, :2].float()
         moved = warp(last.flatten(0, 1).float(), flow)  # (B T, 3, H, W)
         if noisy is None:
             change = torch.zeros_like(moved)
         else:
-            gain = self._wiener(tau)[:, :, None, None, None]
+            gain = wiener(tau, self.config.residual_std)[:, :, None, None, None]
             change = ((noisy - tau[:, :, None, None, None] * moved.unflatten(0, (batch, frames))) * gain).flatten(0, 1)
         y = torch.cat([moved, change / self.config.residual_std, out[:, 2:].float()], dim=1)
         y = y.contiguous(memory_format=torch.channels_last)
@@ -253,17 +257,8 @@ class Denoiser(nn.Module):
             mask=mask.unflatten(**split),
             reward=scalars[..., 0],
             terminate=scalars[..., 1],
-            cache=torch.stack(kept, dim=1).unflatten(1, (-1, 2)) if room is None else self._window(room),
+            cache=torch.stack(kept, dim=1).unflatten(1, (-1, 2)),
         )
-
-    def _window(self, room: torch.Tensor) -> torch.Tensor:
-        """(L, 2, B, N, heads, P + T, D / heads) to (B, L, 2, N, heads, P, D / heads), the last frames, as a view."""
-        return room[..., 1 - self.config.num_context :, :].movedim(2, 0)
-
-    def _wiener(self, tau: torch.Tensor) -> torch.Tensor:
-        """Return the factor that turns a noisy change into its linear least-squares estimate."""
-        signal = (tau * self.config.residual_std) ** 2
-        return tau * self.config.residual_std**2 / (signal + (1 - tau) ** 2).clamp_min(1e-8)
 
     def _patches(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, T, C, H, W) to (B, T, N, C p p), padded to whole patches by repeating the edge."""
@@ -283,7 +278,13 @@ class Denoiser(nn.Module):
         return image[:, :, : self.height, : self.width]
 
 
-def _fourier(tau: torch.Tensor) -> torch.Tensor:
+def wiener(tau: torch.Tensor, residual_std: float) -> torch.Tensor:
+    """Return the factor that turns a noisy change into its linear least-squares estimate."""
+    signal = (tau * residual_std) ** 2
+    return tau * residual_std**2 / (signal + (1 - tau) ** 2).clamp_min(1e-8)
+
+
+def fourier(tau: torch.Tensor) -> torch.Tensor:
     """(B, T) to (B, T, 16) sines and cosines of the noise level."""
     angle = tau[..., None] * torch.pi * 2.0 ** torch.arange(-1, 7, device=tau.device, dtype=tau.dtype)
     return torch.cat([angle.sin(), angle.cos()], dim=-1)

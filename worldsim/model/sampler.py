@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
 
-from worldsim.model.denoiser import Denoised, Denoiser
+from worldsim.model.denoiser import Denoised
+from worldsim.model.frame import Frame
 
 __all__ = ["sample_frame", "schedule"]
 
 _SHIFT = 3.0
+
+Guess = TypeVar("Guess", Denoised, Frame)
 
 
 def schedule(num_steps: int) -> list[float]:
@@ -23,7 +28,7 @@ def schedule(num_steps: int) -> list[float]:
 
 
 def sample_frame(
-    denoiser: Denoiser,
+    denoiser: Callable[..., Guess],
     noise: torch.Tensor | None,
     *,
     num_steps: int,
@@ -31,13 +36,13 @@ def sample_frame(
     action: torch.Tensor,
     age: torch.Tensor,
     text: torch.Tensor,
-    cache: torch.Tensor | None,
+    cache: Any,
     guidance: float = 1.0,
-) -> Denoised:
+) -> Guess:
     """Return the next frame of each stream by Euler steps of the rectified flow dz/dtau = (frame - z) / (1 - tau).
 
     Args:
-        denoiser: Predicts the clean frame.
+        denoiser: Predicts the clean frame: a `Denoiser`, or a `FrameDenoiser` with room in its memory as the cache.
         noise: (B, 1, 3, H, W) standard normal; None will do for a single step, which starts where noise says nothing.
         num_steps: Denoiser calls.
         previous, action, age, text, cache: As in `Denoiser.forward`, for one frame.
@@ -50,9 +55,11 @@ def sample_frame(
     for k, level in enumerate(levels):
         tau = torch.full(action.shape[:2], level, device=action.device)
         noisy = None if k == 0 else z
-        out = denoiser(noisy, tau, previous, action, age, text, cache)
+        plain = None
         if guidance != 1:
             plain = denoiser(noisy, tau, previous, action, age, torch.zeros_like(text), cache).frame
+        out = denoiser(noisy, tau, previous, action, age, text, cache)  # after the plain one: a room keeps the last
+        if plain is not None:
             out = replace(out, frame=plain + guidance * (out.frame - plain))
         if k + 1 < num_steps:
             if z is None:

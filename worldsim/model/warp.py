@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["warp"]
+__all__ = ["sample_cubic", "warp"]
 
 _CUBIC, _REPEAT_EDGE = 2, 1  # codes of the ATen operator
+
+
+def sample_cubic(image: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """Return ``image`` (B, C, H, W) at places (B, H, W, 2) in [-1, 1], x first, by a cubic convolution kernel.
+
+    No gradient flows through it.
+    """
+    return torch.ops.aten.grid_sampler_2d(image, grid, _CUBIC, _REPEAT_EDGE, True)
 
 
 # An operator of its own: torch.compile would break the library's kernel up into one that is ten times slower on a CPU.
 @torch.library.custom_op("worldsim::cubic_sample", mutates_args=())
 def _cubic_sample(image: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    return torch.ops.aten.grid_sampler_2d(image, grid, _CUBIC, _REPEAT_EDGE, True).contiguous()
+    return sample_cubic(image, grid).contiguous()
 
 
 @_cubic_sample.register_fake

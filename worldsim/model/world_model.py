@@ -6,22 +6,25 @@ A `WorldState` is a value: keep it, copy it, branch it, store it. Nothing that a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import safetensors.torch
 import torch
 from torch import nn
 
-from worldsim.errors import ActionError, CheckpointError, EnvError
+from worldsim.errors import ActionError, EnvError
 from worldsim.model.denoiser import MAX_AGE, Denoiser
+from worldsim.model.frame import FrameDenoiser
+from worldsim.model.memory import Memory
 from worldsim.model.noise import keyed_noise
+from worldsim.model.parts import in_parts
 from worldsim.model.presets import ModelConfig
 from worldsim.model.sampler import sample_frame
 from worldsim.model.spec import ModelSpec, encode_actions, encode_factors
+from worldsim.model.state import WorldState
 from worldsim.model.text import TEXT_ENCODERS, Vocabulary
 from worldsim.rollout import Caption
 
@@ -38,61 +41,6 @@ def from_pixels(frames: torch.Tensor) -> torch.Tensor:
 def to_pixels(frames: torch.Tensor) -> torch.Tensor:
     """Return (..., H, W, 3) uint8 for (..., 3, H, W) in [-1, 1]; values outside are clamped."""
     return ((frames.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(-3, -1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorldState:
-    """Everything that the next step of N streams depends on."""
-
-    cache: torch.Tensor
-    """(N, L, 2, patches, heads, P, D / heads) keys and values of the last P frames."""
-    frames: torch.Tensor
-    """(N, 2, H, W, 3) uint8, the last frame and the one before it."""
-    text: torch.Tensor
-    """(N, C) encoded prompt, followed by encoded factors where the model knows any; zeros for none."""
-    age: torch.Tensor
-    """(N,) int64 own predictions in a row, at most MAX_AGE."""
-    step_count: torch.Tensor
-    """(N,) int64 env steps since the start."""
-    seeds: torch.Tensor
-    """(N,) int64 noise seed."""
-
-    @property
-    def num_streams(self) -> int:
-        """Number of streams N."""
-        return len(self.seeds)
-
-    def take(self, indices: Sequence[int] | np.ndarray) -> WorldState:
-        """Return the state of some streams, in the given order; a stream may be taken twice."""
-        rows = torch.as_tensor(np.asarray(indices, dtype=np.int64))
-        return WorldState(
-            **{f.name: getattr(self, f.name)[rows.to(getattr(self, f.name).device)] for f in fields(self)}
-        )
-
-    def branch(self, n: int) -> WorldState:
-        """Return a state with every stream n times, side by side; under the same actions they stay equal."""
-        return self.take(np.repeat(np.arange(self.num_streams), n))
-
-    @staticmethod
-    def cat(states: Sequence[WorldState]) -> WorldState:
-        """Return one state with the streams of all given ones."""
-        return WorldState(**{f.name: torch.cat([getattr(s, f.name) for s in states]) for f in fields(WorldState)})
-
-    def to_bytes(self) -> bytes:
-        """Return the state as safetensors bytes."""
-        return safetensors.torch.save({f.name: getattr(self, f.name).contiguous() for f in fields(self)})
-
-    @staticmethod
-    def from_bytes(data: bytes) -> WorldState:
-        """Return the state that `to_bytes` wrote.
-
-        Raises:
-            CheckpointError: If the bytes are not a whole state.
-        """
-        try:
-            return WorldState(**safetensors.torch.load(data))
-        except Exception as error:
-            raise CheckpointError(f"these {len(data)} bytes are not a saved WorldState: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +165,14 @@ class WorldModel:
     def to(self, device: str | torch.device) -> WorldModel:
         """Move the weights and return the model."""
         self.networks.to(device)
+        self.__dict__.pop("_denoiser", None)
         return self
+
+    @cached_property
+    def _denoiser(self) -> FrameDenoiser:
+        """Made at the first step, from the weights as they are then."""
+        with torch.inference_mode():
+            return FrameDenoiser(self.networks.denoiser)
 
     def spaces(self) -> tuple[gym.spaces.Box, gym.Space]:
         """Return the observation and action space of the world."""
@@ -310,7 +265,7 @@ class WorldModel:
                 text[:, None].expand(-1, window - 1, -1),
             )
         return WorldState(
-            cache=out.cache.to(torch.bfloat16),
+            memory=Memory.of(out.cache.to(torch.bfloat16)),
             frames=torch.from_numpy(frames[:, [-1, -2]].copy()).to(self.device),
             text=text,
             age=torch.zeros(batch, dtype=torch.long),
@@ -342,35 +297,48 @@ class WorldModel:
             raise EnvError(f"sampler_steps must be at least 1; got {num_steps}")
         if len(actions) != state.num_streams:
             raise ActionError(f"{state.num_streams} streams need as many actions; got {len(actions)}")
-        encoded = torch.from_numpy(encode_actions(self.spec, actions)).to(self.device)  # (N, A)
-        noise = None
-        if num_steps > 1:
-            shape = (1, 3, self.spec.height, self.spec.width)
-            noise = keyed_noise(state.seeds.numpy(), state.step_count.numpy(), 0, shape).to(self.device)
-        with self._precision():
-            out = sample_frame(
-                self.networks.denoiser,
-                noise,
-                num_steps=num_steps,
-                previous=from_pixels(state.frames)[:, None],
-                action=encoded[:, None],
-                age=state.age[:, None].to(self.device),
-                text=state.text[:, None],
-                cache=state.cache,
-                guidance=guidance if state.text.any() else 1.0,
-            )
-        frames = to_pixels(out.frame[:, 0])  # (N, H, W, 3)
+        encoded = torch.from_numpy(encode_actions(self.spec, actions)).to(self.device)[:, None]  # (N, 1, A)
+        if guidance != 1 and not state.text.any():
+            guidance = 1.0  # there is nothing to strengthen
+        room, memory = state.memory.room()
+        frames = torch.empty_like(state.frames)  # (N, 2, H, W, 3)
+        scalars = torch.empty(state.num_streams, 2, device=self.device)
+
+        def imagine(rows: slice) -> None:
+            with torch.inference_mode():
+                noise = None
+                if num_steps > 1:
+                    shape = (1, 3, self.spec.height, self.spec.width)
+                    noise = keyed_noise(state.seeds[rows].numpy(), state.step_count[rows].numpy(), 0, shape)
+                out = sample_frame(
+                    self._denoiser,
+                    None if noise is None else noise.to(self.device),
+                    num_steps=num_steps,
+                    previous=from_pixels(state.frames[rows])[:, None],
+                    action=encoded[rows],
+                    age=state.age[rows, None].to(self.device),
+                    text=state.text[rows, None],
+                    cache=room[:, :, :, rows],
+                    guidance=guidance,
+                )
+                frames[rows, 0], frames[rows, 1] = to_pixels(out.frame[:, 0]), state.frames[rows, 0]
+                scalars[rows, 0], scalars[rows, 1] = out.reward[:, 0], out.terminate[:, 0]
+
+        if self.device.type == "cpu":
+            in_parts(imagine, state.num_streams)
+        else:
+            imagine(slice(None))
         new_state = replace(
             state,
-            cache=out.cache.to(torch.bfloat16),
-            frames=torch.stack([frames, state.frames[:, 0]], dim=1),
+            memory=memory,
+            frames=frames,
             age=(state.age + 1).clamp_max(MAX_AGE),
             step_count=state.step_count + 1,
         )
-        terminate = self.terminate_scale * out.terminate[:, 0].float() + self.terminate_bias
+        terminate = self.terminate_scale * scalars[:, 1] + self.terminate_bias
         return new_state, Prediction(
-            pixels=frames,
-            reward=out.reward[:, 0].float().cpu().numpy(),
+            pixels=frames[:, 0],
+            reward=scalars[:, 0].cpu().numpy(),
             terminate_prob=terminate.sigmoid().cpu().numpy(),
         )
 

@@ -157,7 +157,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
             raise EnvError("the episode has ended; call reset() before the next step")
         actions = action_batch([action], self.action_space, 1)  # (1, *A)
         self._now, predicted = self._after(now, actions)
-        self._tape.record(actions[0], self.snapshot)
+        self._tape.record(actions[0], self._moment)
         terminate_prob = float(predicted.terminate_prob[0])
         terminated, truncated = terminate_prob > TERMINATE_THRESHOLD, self._now.elapsed >= self.horizon
         info = {**now.stream.info(), "terminate_prob": terminate_prob}
@@ -242,6 +242,10 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         elapsed = now.elapsed + 1
         ended = float(predicted.terminate_prob[0]) > TERMINATE_THRESHOLD or elapsed >= self.horizon
         return replace(now, state=state, frame=predicted.frames[0].copy(), elapsed=elapsed, ended=ended), predicted
+
+    def _moment(self) -> Snapshot:
+        now = self._present("step")
+        return replace(now, state=now.state.compact())
 
     def _present(self, call: str) -> Snapshot:
         if self._now is None:

@@ -318,14 +318,12 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
 
     def _put(self, rows: Sequence[int] | np.ndarray, fresh: WorldState) -> None:
         """Put the streams of ``fresh`` into these rows of the batch."""
-        kept = np.setdiff1d(np.arange(self.num_envs), rows)
-        if len(kept) == 0:
-            joined = fresh
+        if len(np.unique(rows)) == self.num_envs:
+            self._state = fresh.take(np.argsort(rows))
         elif self._state is None:
             raise EnvError("without a reset every stream must be given")
         else:
-            joined = WorldState.cat([self._state.take(kept), fresh])
-        self._state = joined.take(np.argsort(np.concatenate([kept, np.asarray(rows)])))
+            self._state = self._state.put(rows, fresh)
 
     def _begin_tape(self) -> None:
         if self.rewind_limit:
@@ -334,7 +332,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
     def _moment(self) -> _Moment:
         assert self._state is not None
         return _Moment(
-            state=self._state,
+            state=self._state.compact(),
             frames=self._frames.copy(),
             streams=tuple(self._streams),
             elapsed=self._elapsed.copy(),

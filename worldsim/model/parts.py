@@ -1,0 +1,58 @@
+"""A batch in parts of equal size, spread over the threads that torch is set to.
+
+A part is small enough for the tokens of its streams to stay near the processor, and one thread that takes a whole part
+through the model is faster than many that share every operator. The size of a part depends on the number of streams
+alone, so that the number of threads changes no bit.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+__all__ = ["in_parts"]
+
+PART = 8
+"""Most streams of a part."""
+_pools: dict[int, ThreadPoolExecutor] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pools.clear)  # a forked process has the object, but not its threads
+
+
+def in_parts(work: Callable[[slice], None], num: int) -> None:
+    """Call ``work`` for slices that cover ``num`` rows; the last may overlap the one before.
+
+    Args:
+        work: Must give a row the same result whatever slice it is in.
+        num: At least 1.
+    """
+    count = -(-num // PART)
+    size = -(-num // count)
+    slices = [slice(min(i * size, num - size), min(i * size, num - size) + size) for i in range(count)]
+    num_threads = min(torch.get_num_threads(), count)
+    if num_threads == 1:
+        for rows in slices:
+            work(rows)
+    else:
+        for done in [_pool(num_threads).submit(work, rows) for rows in slices]:
+            done.result()
+
+
+def _pool(num_threads: int) -> ThreadPoolExecutor:
+    if num_threads not in _pools:
+        pool, all_there = ThreadPoolExecutor(num_threads, "worldsim"), threading.Barrier(num_threads)
+
+        def begin() -> None:
+            torch.set_num_threads(1)
+            all_there.wait()
+
+        before = torch.get_num_threads()
+        for begun in [pool.submit(begin) for _ in range(num_threads)]:
+            begun.result()
+        torch.set_num_threads(before)  # a thread keeps its own number, but the last call also counts for all others
+        _pools[num_threads] = pool
+    return _pools[num_threads]
