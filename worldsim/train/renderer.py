@@ -17,7 +17,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ class RenderTrainConfig:
     minutes: float | None = None
     """Minutes of training, without collecting and validating."""
     steps: int | None = None
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of the truth."""
     episodes: int = 1200
     """Episodes to collect pairs from."""
     moments: int = 40
@@ -63,7 +65,7 @@ class RenderTrainConfig:
     """As in `PairsConfig`."""
     network: RendererConfig = field(default_factory=RendererConfig)
     batch: int = 16
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     final_rate: float = 0.02
     """Share of the learning rate that is left at the end of the cosine."""
     warmup_steps: int = 200
@@ -145,7 +147,11 @@ class _Trainer:
     ) -> None:
         self.path, self.settings, self.device, self.log = path, settings, device, log
         wanted = PairsConfig(
-            env_id=env_id, episodes=settings.episodes, steps=settings.moments, vary=tuple(settings.vary)
+            env_id=env_id,
+            env_kwargs=settings.env_kwargs,
+            episodes=settings.episodes,
+            steps=settings.moments,
+            vary=settings.vary,
         )
         held_out = replace(
             wanted,
@@ -156,7 +162,7 @@ class _Trainer:
         )
         self.pairs = collect_pairs(path / "pairs", wanted, log)
         self.held_out = collect_pairs(path / "pairs-val", held_out, log)
-        self.fingerprint = env_fingerprint(env_id)
+        self.fingerprint = env_fingerprint(env_id, settings.env_kwargs)
         self.net = new_renderer(settings.network, self.pairs.spec, seed=settings.seed).to(device)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.step, self.elapsed_s = 0, 0.0
