@@ -17,12 +17,13 @@ from trunk import Trunk, estimated_change
 
 from worldsim.errors import WorldsimError
 from worldsim.model import ModelConfig
+from worldsim.model.denoiser import FLOW_SCALE
 from worldsim.model.warp import warp
 
 __all__ = ["ConvBlock", "convformer"]
 
 _TOKEN_SIDE = 8  # pixels
-_FLOW_SCALE, _MASK_BIAS = 4.0, -5.0  # of the head that warps, as in the shipped denoiser
+_MASK_BIAS = -5.0  # of the head that warps: it starts as "copy the last frame"
 
 
 class ConvBlock(nn.Module):
@@ -87,7 +88,7 @@ class _Denoiser(nn.Module):
         out = F.pixel_shuffle(self.to_pixels(x).float(), 2)  # (B T, 3 or 6, H, W)
         last = last.flatten(0, 1)
         if self.warps:
-            moved = warp(last, _FLOW_SCALE * out[:, :2])
+            moved = warp(last, FLOW_SCALE * out[:, :2])
             mask = (out[:, 2:3] + _MASK_BIAS).sigmoid()
             frame = moved + mask * (out[:, 3:] - moved)
         else:

@@ -11,9 +11,12 @@ from design import zero
 from torch import nn
 
 from worldsim.model import ModelConfig
-from worldsim.model.denoiser import _SpaceBlock, _TimeBlock
+from worldsim.model.denoiser import SpaceBlock, TimeBlock, fourier, wiener
 
-__all__ = ["Trunk", "estimated_change"]
+__all__ = ["Cache", "Trunk", "estimated_change"]
+
+Cache = list[tuple[torch.Tensor, torch.Tensor]]
+"""Keys and values (B, N, heads, P, D / heads) of the last frames, per temporal layer."""
 
 
 class Trunk(nn.Module):
@@ -37,7 +40,7 @@ class Trunk(nn.Module):
         self.modulate_time = nn.Linear(dim, 6 * dim)
         self.modulate_out = nn.Linear(dim, 2 * dim)
         self.blocks = nn.ModuleList(
-            [_SpaceBlock(config) if i % 2 == 0 else _TimeBlock(config) for i in range(config.depth)]
+            [SpaceBlock(config) if i % 2 == 0 else TimeBlock(config) for i in range(config.depth)]
         )
         for layer in (self.modulate_space, self.modulate_time, self.modulate_out, self.embed_text):
             zero(layer)
@@ -48,9 +51,9 @@ class Trunk(nn.Module):
         tau: torch.Tensor,
         action: torch.Tensor,
         text: torch.Tensor,
-        cache: list[torch.Tensor] | None,
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Return tokens (B, T, N, D) and the cache behind them, per temporal layer (B, 2, N, heads, P, D / heads).
+        cache: Cache | None,
+    ) -> tuple[torch.Tensor, Cache]:
+        """Return tokens (B, T, N, D) and the cache behind them.
 
         Args:
             x: (B, T, N, D) tokens.
@@ -59,7 +62,7 @@ class Trunk(nn.Module):
             text: (B, T, F) encoded captions.
             cache: Of the frames before these; None at the start of a sequence.
         """
-        c = F.silu(self.embed_tau(_waves(tau)) + self.embed_action(action) + self.embed_text(text))[:, :, None]
+        c = F.silu(self.embed_tau(fourier(tau)) + self.embed_action(action) + self.embed_text(text))[:, :, None]
         x = x + self.position + self.condition_token(c)  # (B, T, N, D)
         modulate_space, modulate_time = self.modulate_space(c), self.modulate_time(c)  # (B, T, 1, 6 D)
         kept = []
@@ -67,13 +70,8 @@ class Trunk(nn.Module):
             if i % 2 == 0:
                 x = block(x, modulate_space)
                 continue
-            memory = None
-            if cache is not None:
-                past = cache[i // 2]
-                batch, _, tokens, heads, length, width = past.shape
-                memory = past, past.new_empty(2, batch, tokens, heads, length + x.shape[1], width)
-            x, keys_values = block(x, modulate_time, memory)
-            kept.append(torch.stack(keys_values, dim=1))
+            x, keys_values = block(x, modulate_time, None if cache is None else cache[i // 2])
+            kept.append(keys_values)
         shift, scale = self.modulate_out(c).chunk(2, dim=-1)
         return F.rms_norm(x, (x.shape[-1],)) * (1 + scale) + shift, kept
 
@@ -91,12 +89,5 @@ def estimated_change(
     """
     if noisy is None:
         return torch.zeros_like(last)
-    tau = tau.reshape(*tau.shape, *[1] * (last.ndim - 2))
-    variance = (tau * residual_std) ** 2 + (1 - tau) ** 2
-    return (noisy - tau * last) * tau * residual_std**2 / variance.clamp_min(1e-8)
-
-
-def _waves(tau: torch.Tensor) -> torch.Tensor:
-    """Return (B, T, 16) sines and cosines of the noise level (B, T)."""
-    angle = tau[..., None] * torch.pi * 2.0 ** torch.arange(-1, 7)
-    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+    known, gain = (part.reshape(*tau.shape, *[1] * (last.ndim - 2)) for part in (tau, wiener(tau, residual_std)))
+    return (noisy - known * last) * gain
