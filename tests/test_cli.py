@@ -15,10 +15,10 @@ from tiny_models import SIZE, make_spec, write_checkpoint
 
 from worldsim import cli, evaluate
 from worldsim._console import figure, write_json
-from worldsim._register import DREAMS, TRUTHS
+from worldsim._register import DREAMS, HYBRIDS, TRUTHS
 from worldsim.cli import run
 from worldsim.errors import EnvError
-from worldsim.model import bundled
+from worldsim.model import bundled, bundled_renderers
 from worldsim.rollout import Rollout
 from worldsim.store import RolloutStore
 
@@ -33,6 +33,7 @@ COMMANDS = [
     "inspect",
     "verify",
     "train",
+    "train-renderer",
     "compare",
     "play",
     "preview",
@@ -143,6 +144,9 @@ def test_figures_are_short():
         (["verify", "{tmp}"], "not a rollout store"),
         (["inspect", "{tmp}/nowhere"], "not a rollout store"),
         (["train", "--data", "{tmp}/nowhere", "-o", "{tmp}/run", "--steps", "1"], "not a rollout store"),
+        (["train-renderer", "worldsim/City-v0", "-o", "{tmp}/run"], "--minutes 45"),
+        (["train-renderer", "worldsim/Lab-v0", "-o", "{tmp}/run", "--steps", "1"], "obs_modes"),
+        (["train-renderer", "worldsim/City-v0", "-o", "{tmp}/run", "--steps", "1", "--vary", "taste"], "taste"),
         (["train", "--data", "{tmp}", "-o", "{tmp}/run"], "--minutes"),
         (["compare", "--model", "no-such-model"], "no-such-model"),
         (["compare", "--model", "no-such-model", "--device", "abacus"], "no-such-model"),
@@ -244,7 +248,11 @@ def test_envs_lists_each_truth_beside_its_dream(capsys):
     assert rows["worldsim/City-v0"]["observation"] == str(truth.observation_space)
     assert rows["worldsim/CityDream-v0"]["of"] == "worldsim/City-v0"
     truth.close()
-    assert set(TRUTHS) | set(DREAMS) | {"worldsim/Dream-v0"} == set(rows)
+    assert set(TRUTHS) | set(DREAMS) | set(HYBRIDS) | {"worldsim/Dream-v0"} == set(rows)
+    assert (rows["worldsim/CityHybrid-v0"]["kind"], rows["worldsim/CityHybrid-v0"]["of"]) == (
+        "hybrid",
+        "worldsim/City-v0",
+    )
     bench = rows["worldsim/Lab-v0"]
     assert bench["cameras"] == ["front", "side", "top"]
     assert bench["variation"]["gravity"]["train"] == [7.0, 12.0]
@@ -256,7 +264,9 @@ def test_envs_lists_each_truth_beside_its_dream(capsys):
 
 def test_models_lists_what_is_bundled(capsys):
     assert run(["models", "--json"]) == 0
-    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == bundled()
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows if row["kind"] == "world model"] == bundled()
+    assert [row["name"] for row in rows if row["kind"] == "renderer"] == bundled_renderers()
 
 
 def test_doctor_finds_this_machine_well(capsys):

@@ -86,11 +86,11 @@ def demo(
 
 @app.command(epilog="Example: worldsim envs")
 def envs(seed: NoSeed = 0, json_target: Json = None) -> None:
-    """List the worlds: each truth with its cameras and what can be varied, and the dream of it with the same spaces."""
+    """List the worlds: each truth with its cameras and what varies; its dream and its hybrid, with the same spaces."""
     import gymnasium as gym
 
-    from worldsim._register import DREAMS, TRUTHS
-    from worldsim.model import load
+    from worldsim._register import DREAMS, HYBRIDS, TRUTHS
+    from worldsim.model import bundled_renderers, load
 
     rows = []
     for env_id in TRUTHS:
@@ -109,6 +109,11 @@ def envs(seed: NoSeed = 0, json_target: Json = None) -> None:
     rows.append(
         {"id": "worldsim/Dream-v0", "kind": "dream", "of": "any checkpoint", "observation": None, "action": None}
     )
+    for env_id, (renderer, truth) in HYBRIDS.items():
+        spaces = {name: rows[list(TRUTHS).index(truth)][name] for name in ("observation", "action")}
+        if renderer not in bundled_renderers():
+            spaces = {"observation": f"needs the renderer {renderer}, which is not there", "action": None}
+        rows.append({"id": env_id, "kind": "hybrid", "of": truth, **spaces})
     out, columns = console(json_target), ["id", "kind", "of", "observation", "action"]
     show_table(out, columns, [[row[column] for column in columns] for row in rows])
     for row in rows[: len(TRUTHS)]:
@@ -121,22 +126,25 @@ def envs(seed: NoSeed = 0, json_target: Json = None) -> None:
 
 @app.command(epilog="Example: worldsim models")
 def models(seed: NoSeed = 0, json_target: Json = None) -> None:
-    """List the bundled models and how good they are."""
-    from worldsim.model import CHECKPOINTS, bundled, load
+    """List the bundled models: world models with their skill, and renderers, which only draw."""
+    from worldsim.model import CHECKPOINTS, bundled, bundled_renderers, load, load_renderer
 
     rows = []
-    for name in bundled():
-        model = load(name)
-        skill = _skill_of(model.metrics)
+    kinds = [*((name, "world model") for name in bundled()), *((name, "renderer") for name in bundled_renderers())]
+    for name, kind in kinds:
+        model = load(name) if kind == "world model" else load_renderer(name)
+        skill = _skill_of(model.metrics) if kind == "world model" else []
         rows.append(
             {
                 "name": name,
+                "kind": kind,
                 "env": model.spec.env_id,
                 "frame": f"{model.spec.height}x{model.spec.width}",
                 "parameters": model.num_parameters,
                 "megabytes": sum(path.stat().st_size for path in (CHECKPOINTS / name).iterdir()) / 1e6,
                 "trained_minutes": model.meta.get("training", {}).get("minutes_done"),
                 **{f"skill_{step}": skill[step - 1] if len(skill) >= step else None for step in (1, 8, 16)},
+                "psnr_drawn": model.metrics.get("test", {}).get("model", {}).get("psnr"),
                 "sha": model.sha,
             }
         )
