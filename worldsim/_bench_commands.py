@@ -136,6 +136,12 @@ def physics(
         Path | None,
         typer.Option("--run", metavar="DIR", help="Kept here, and gone on with; else physics-SUITE-MODEL-SIZE."),
     ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            "--truth", metavar="DIR", help="What needs no model, shared by runs; made whole now if there is no --model."
+        ),
+    ] = None,
     report: Annotated[Path | None, typer.Option("-o", "--report", metavar="FILE", help="HTML, with clips.")] = None,
     scenarios: Annotated[str | None, typer.Option("--scenarios", metavar="A,B", help="Only these.")] = None,
     noise_seeds: Annotated[int | None, typer.Option("--noise-seeds", min=1, help="Samples per clip.")] = None,
@@ -160,7 +166,7 @@ def physics(
     """Measure how far a model is from the laws of physics, in metres and seconds, beside baselines and the truth."""
     import torch
 
-    from worldsim.evaluate.physics import bench, export_scenes, full_plan, quick_plan
+    from worldsim.evaluate.physics import bench, export_scenes, full_plan, prepare_truth, quick_plan
 
     if quick and full:
         raise EnvError("bench physics takes --quick or --full, not both")
@@ -180,12 +186,19 @@ def physics(
             count = export_scenes(plan, folder, export, progress=progress)
             out.print(f"{count} scenes: {export}; score the results with --model RESULTS --run {folder}", markup=False)
             return
+        if model is None and truth is not None:
+            count = prepare_truth(plan, truth, workers=workers, progress=progress)
+            out.print(f"{count} clips: {truth}; score models on them with --model M --truth {truth}", markup=False)
+            return
         if model is None:
-            raise EnvError("bench physics needs --model (or --export DIR); worldsim models lists the bundled ones")
+            raise EnvError(
+                "bench physics needs --model (or --export DIR, or --truth DIR); worldsim models lists the bundled ones"
+            )
         figures = bench(
             model,
             plan,
             folder=run,
+            truth=truth,
             clips=clips,
             sampler_steps=sampler_steps,
             rescore=rescore,

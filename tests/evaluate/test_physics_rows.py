@@ -8,8 +8,8 @@ from worldsim.evaluate.physics import rows
 from worldsim.evaluate.physics.cases import read_cases, record_case
 from worldsim.evaluate.physics.extract import extract
 from worldsim.evaluate.physics.plan import Plan
+from worldsim.evaluate.physics.reference import corrupt_one
 from worldsim.evaluate.physics.scoring import Ruler, loss
-from worldsim.evaluate.physics.suite import _corrupt_one
 from worldsim.evaluate.physics.summary import NAIVE, Table, admitted, headline, summarise
 
 SCENARIOS = ("projectile", "collision_1d")
@@ -55,7 +55,7 @@ def scores(cases):
 
 @pytest.fixture(scope="module")
 def planted(folder):
-    return {f"{scenario}.train.0": _corrupt_one((folder, f"{scenario}.train.0")) for scenario in SCENARIOS}
+    return {f"{scenario}.train.0": corrupt_one((folder / "clips", f"{scenario}.train.0")) for scenario in SCENARIOS}
 
 
 def mean_loss(scores, row, metric):

@@ -4,6 +4,6 @@ from worldsim.evaluate.physics.outcome import bench
 from worldsim.evaluate.physics.plan import Plan
 from worldsim.evaluate.physics.plan import full as full_plan
 from worldsim.evaluate.physics.plan import quick as quick_plan
-from worldsim.evaluate.physics.suite import export_scenes
+from worldsim.evaluate.physics.suite import export_scenes, prepare_truth
 
-__all__ = ["Plan", "bench", "export_scenes", "full_plan", "quick_plan"]
+__all__ = ["Plan", "bench", "export_scenes", "full_plan", "prepare_truth", "quick_plan"]

@@ -88,7 +88,7 @@ class Clip:
     """Colours under white light by name."""
     bodies: Mapping[str, Body]
     state: Mapping[str, np.ndarray]
-    """Body to (F, 13): position m, quaternion xyzw, velocity m/s, angular velocity rad/s."""
+    """Body to (F, 13): position m, quaternion xyzw, velocity m/s, angular velocity rad/s; NaN while it is away."""
     gravity: np.ndarray
     """(F,) m/s2, downwards."""
     K: np.ndarray
@@ -339,7 +339,7 @@ class _Tape:
             variation=dict(infos[0].get("variation", {})),
             palette={name: (int(r), int(g), int(b)) for name, (r, g, b) in card.get("palette", {}).items()},
             bodies={name: Body(name=name, **body) for name, body in getattr(self._truth, "bodies", {}).items()},
-            state={name: np.stack([_row(info["state"][name]) for info in infos]) for name in names},
+            state={name: np.stack([_row(info["state"].get(name)) for info in infos]) for name in names},
             gravity=np.array([info.get("gravity", 9.81) for info in infos]),
             K=np.array(camera[0]["K"]) if camera[0] else np.eye(3),
             c2w=np.stack([c["c2w"] if c else np.eye(4) for c in camera]),
@@ -354,7 +354,10 @@ class _Tape:
         )
 
 
-def _row(parts: Mapping[str, np.ndarray]) -> np.ndarray:
+def _row(parts: Mapping[str, np.ndarray] | None) -> np.ndarray:
+    """Return position, quaternion, velocity and angular velocity in one row (13,); NaN for a body that is not there."""
+    if parts is None:
+        return np.full(13, np.nan)
     return np.concatenate([parts["pos"], parts["quat"], parts["vel"], parts["ang"]])
 
 

@@ -48,6 +48,8 @@ class Probe:
     """Dimensions that change sign in the mirror; no mirror test if empty."""
     loops: bool = False
     """Whether the dose and then its opposite are given too, to look away and back."""
+    body: str | None = None
+    """Name in the truth's state of what the dimension moves, whose place is decoded too."""
 
     @property
     def name(self) -> str:
@@ -55,7 +57,7 @@ class Probe:
         return f"{self.scenario}.{self.dimension}" if self.scenario else self.dimension
 
 
-_HANDS = ("hand_x", "impulse", "steer", "camera")
+_HANDS = ("hand_x", "impulse", "steer", "camera", "dx")
 PROBES: dict[str, tuple[Probe, ...]] = {
     "lab": (
         Probe(scenario="rolling", dimension="impulse", variation={"speed": 0.6, "change": "none"}, hold=6,
@@ -69,13 +71,14 @@ PROBES: dict[str, tuple[Probe, ...]] = {
         Probe(scenario="camera", dimension="camera", lateral=_HANDS, loops=True),
     ),
     "city": (
-        Probe(dimension="steer", doses=(-0.4, -0.2, 0.0, 0.2, 0.4), hold=12, horizon=16, lateral=_HANDS, loops=True),
-        Probe(dimension="throttle", hold=16, horizon=16, lateral=_HANDS),
+        Probe(dimension="steer", doses=(-0.4, -0.2, 0.0, 0.2, 0.4), hold=12, horizon=16, lateral=_HANDS, loops=True,
+              body="ego"),
+        Probe(dimension="throttle", hold=16, horizon=16, lateral=_HANDS, body="ego"),
     ),
     "tabletop": (
-        Probe(dimension="dx", hold=12, horizon=16, loops=True),
-        Probe(dimension="dy", hold=12, horizon=16, loops=True),
-        Probe(dimension="dz", hold=12, horizon=16),
+        Probe(dimension="dx", hold=12, horizon=16, lateral=_HANDS, loops=True, body="hand"),
+        Probe(dimension="dy", hold=12, horizon=16, lateral=_HANDS, loops=True, body="hand"),
+        Probe(dimension="dz", hold=12, horizon=16, lateral=_HANDS, body="hand"),
     ),
 }  # fmt: skip
 """What is swept in each suite."""
@@ -253,14 +256,15 @@ def score_probe(sweeps: Sequence[Sweep], answers: Mapping[str, np.ndarray]) -> d
         ``sign``, ``gain``, ``spearman``, ``kendall`` of the decoded dose; ``delta_error``: squared error of the
         difference between branches over the true difference, 0 exact, 1 ignored; ``shuffled_ratio`` and
         ``zeroed_ratio``: the error with another dose's or no action over that with the right one; ``yaw_error_deg``
-        and ``place_error_m``: of the decoded camera pose, with those of a camera that stays; ``state_gain`` and
+        and ``place_error_m``: of the decoded camera pose, with those of a camera that stays (``..._still``);
+        ``body_error_m``: of the decoded place of the probe's body, and of one that stays; ``state_gain`` and
         ``state_sign``: of the first object's displacement; ``mirror_ratio``; ``loop_return`` (away and back, 1 as the
         truth); ``causality_levels``;
         and ``dose``, ``decoded``, for plots. None where the truth does not define it.
     """
     probe = sweeps[0].probe
     doses = np.array(probe.doses)
-    errors, decoded, deltas, poses, states, mirrors, loops, early = [], [], [], [], [], [], [], []
+    errors, decoded, deltas, poses, places, states, mirrors, loops, early = [], [], [], [], [], [], [], [], []
     for sweep in sweeps:
         truth = np.stack([clip.future for clip in sweep.branches])
         frames = np.stack([answers[sweep.key(f"dose{k}")] for k in range(len(doses))])
@@ -269,6 +273,7 @@ def score_probe(sweeps: Sequence[Sweep], answers: Mapping[str, np.ndarray]) -> d
         decoded.append(decoded_doses(table, sweep_errors(truth, truth), probe.doses))
         deltas.append(_delta(frames, truth, int(np.flatnonzero(doses == 0)[0])))
         poses += _pose_errors(sweep, decoded[-1])
+        places += _body_errors(sweep, decoded[-1])
         states += _state_responses(sweep, frames)
         mirrors += _mirror_errors(sweep, answers, frames)
         loops += _loop_returns(sweep, answers)
@@ -300,6 +305,8 @@ def score_probe(sweeps: Sequence[Sweep], answers: Mapping[str, np.ndarray]) -> d
         "yaw_error_still_deg": _mean([p[1] for p in poses]),
         "place_error_m": _mean([p[2] for p in poses]),
         "place_error_still_m": _mean([p[3] for p in poses]),
+        "body_error_m": _mean([p[0] for p in places]),
+        "body_error_still_m": _mean([p[1] for p in places]),
         "state_gain": slope(*_columns(states)) if states else None,
         "state_sign": float(np.mean([a * b > 0 for a, b in states if a])) if states else None,
         "mirror_ratio": _pooled(mirrors),
@@ -339,6 +346,16 @@ def _pose_errors(sweep: Sweep, decoded: np.ndarray) -> list[tuple[float, float, 
             )
         )
     return rows
+
+
+def _body_errors(sweep: Sweep, decoded: np.ndarray) -> list[tuple[float, float]]:
+    """Return per dose how far the probe's body is from its true place, metres, and how far one that stays is."""
+    if (name := sweep.probe.body) is None:
+        return []
+    ends = np.stack([clip.state[name][-1, :3] for clip in sweep.branches])  # (D, 3)
+    begun = sweep.branches[0].state[name][sweep.branches[0].num_context - 1, :3]
+    places = np.stack([np.interp(decoded, sweep.probe.doses, ends[:, axis]) for axis in range(3)], axis=1)
+    return [(float(np.linalg.norm(p - e)), float(np.linalg.norm(begun - e))) for p, e in zip(places, ends, strict=True)]
 
 
 def _state_responses(sweep: Sweep, frames: np.ndarray) -> list[tuple[float, float]]:

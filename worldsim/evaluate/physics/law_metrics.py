@@ -18,6 +18,7 @@ __all__ = ["score_laws"]
 
 _EYE = 0.005  # m by which a place may be wrong, a tenth of a pixel
 _DECIDED = 0.06  # of gravity, within which such places must leave it
+_FREE = 10  # frames of undisturbed rolling, in which such places leave a drag to within 0.02
 
 
 def score_laws(sheet: Sheet) -> None:
@@ -28,6 +29,9 @@ def score_laws(sheet: Sheet) -> None:
         "projectile": _flight,
         "support_removal": _flight,
         "ramp": _slope,
+        "rolling": _floor,
+        "occlusion": _floor,
+        "solid_wall": _floor,
         "pendulum": _pendulum,
         "double_pendulum": _rods,
     }
@@ -150,6 +154,25 @@ def _slope(sheet: Sheet) -> None:
     if body.shape == "box" and slides:
         g = float(clip.gravity[first:].mean())
         sheet.put("friction_error", None if found is None else abs(found - exact) / (g * np.cos(slope)))
+
+
+def _floor(sheet: Sheet) -> None:
+    """What the floor takes from a ball that rolls on it, until it meets something else: nothing, in the truth.
+
+    A ball that begins without spin slides for less than 0.3 s, which is over in the context.
+    """
+    clip, first = sheet.clip, sheet.clip.num_context
+    name = clip.objects[0].name
+    met = [c.time_s for c in clip.contacts if name in (c.first, c.second) and "floor" not in (c.first, c.second)]
+    ends = min((t for t in met if t > (first - 1) * clip.dt), default=np.inf)
+    true, model = sheet.truth.world[first:, 0, 0].copy(), sheet.model.world[first:, 0, 0].copy()
+    late = sheet.times[first:] > ends - clip.dt
+    true[late], model[late] = np.nan, np.nan
+    if np.isfinite(true).sum() < _FREE:
+        return
+    t, g = np.arange(clip.horizon) * clip.dt, float(clip.gravity[first:].mean())
+    exact, found = laws.acceleration(t, true), laws.acceleration(t, np.where(np.isfinite(true), model, np.nan))
+    sheet.put("friction_error", None if found is None or exact is None else abs(found - exact) / g)
 
 
 def _pendulum(sheet: Sheet) -> None:

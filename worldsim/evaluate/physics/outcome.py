@@ -28,6 +28,7 @@ def bench(
     plan: Plan,
     *,
     folder: Path | None = None,
+    truth: Path | None = None,
     clips: Path | None = None,
     sampler_steps: int | None = None,
     rescore: bool = False,
@@ -43,6 +44,7 @@ def bench(
         model: Anything that `candidates.candidate` takes.
         plan: From `plan.quick` or `plan.full`.
         folder: Where the run is kept and gone on with; named after suite, model and size if None.
+        truth: Folder of what needs no model, which runs of several models may share; in ``folder`` if None.
         clips: Folder of clips from elsewhere, to score instead of the suite's.
         sampler_steps: Denoiser calls per frame of a world model.
         rescore: Compute every figure again from the frames that were kept.
@@ -63,10 +65,14 @@ def bench(
         name = tested.name.replace("/", "-").replace(":", "-")
         folder = Path(f"physics-{plan.suite if clips is None else 'foreign'}-{name}-{plan.size}")
     if rescore:
-        for part in ("scores", "parts"):
-            shutil.rmtree(folder / part, ignore_errors=True)
+        for part in (
+            folder / "scores",
+            folder / "parts",
+            *((truth or folder / "truth") / n for n in ("rows", "parts")),
+        ):
+            shutil.rmtree(part, ignore_errors=True)
     if clips is None:
-        run = run_suite(tested, plan, folder, workers=workers, minutes=minutes, progress=progress)
+        run = run_suite(tested, plan, folder, truth=truth, workers=workers, minutes=minutes, progress=progress)
     else:
         run = run_foreign(tested, load_foreign(clips), folder, workers=workers, seeds=plan.seeds, progress=progress)
     figures = run_figures(run)

@@ -25,6 +25,7 @@ __all__ = ["ROW_NAMES", "report_html", "verdict"]
 ROW_NAMES = {
     "truth": "truth (the floor of the ruler)",
     "truth_codec": "truth through JPEG, quality 30",
+    "truth_film": "truth through H.264 (mp4)",
     "truth_perturbed": "truth, second take from a perturbed start (100)",
     "model": "model",
     "shuffled_actions": "model, actions of another clip",
@@ -69,18 +70,23 @@ def verdict(figures: Mapping[str, Any]) -> str:
     rows = figures["rows"]
     if head["value"] is None:
         return "No metric could tell a second take of the truth from a frozen video: these clips decide nothing."
+    scenarios = f"{head['scenarios']} scenario{'s' if head['scenarios'] > 1 else ''}"
     text = (
-        f"{figures['model']} scores {head['value']:.0f} of 100 in range ({head['lo']:.0f} to {head['hi']:.0f}, "
-        f"{head['n']} clips of {head['scenarios']} scenarios)"
+        f"{figures['model']} scores {head['value']:.0f} of 100 in range "
+        f"({_spread(head)}{head['n']} clips of {scenarios})"
     )
     if out and out["value"] is not None:
-        text += f" and {out['value']:.0f} out of range ({out['lo']:.0f} to {out['hi']:.0f}, {out['n']} clips)"
+        text += f" and {out['value']:.0f} out of range ({_spread(out)}{out['n']} clips)"
     beside = []
     for row in ("linear", "constant_acceleration", "nearest_training_clip", "copy_last"):
         if row in rows and (value := rows[row]["headline"]["value"]) is not None:
             beside.append(f"{ROW_NAMES[row]} {value:.0f}")
     text += "; 100 is a second take of the truth, 0 the better of a frozen video and a wrong scene. "
     return text + "Beside it: " + ", ".join(beside) + "."
+
+
+def _spread(head: Mapping[str, Any]) -> str:
+    return "" if head["lo"] is None else f"{head['lo']:.0f} to {head['hi']:.0f}, "
 
 
 def report_html(figures: Mapping[str, Any], run: Run) -> str:
@@ -125,7 +131,7 @@ def _shown_cases(run: Run) -> list[tuple[str, Clip, np.ndarray]]:
         scenario, split, _ = key.split(".")
         seen.setdefault((scenario, split == "train"), key)
     keys = list(seen.values())
-    clips = (case.clip for case in read_cases(run.folder / "clips", keys))
+    clips = (case.clip for case in read_cases(run.truth / "clips", keys))
     return [(key, clip, run.frames(f"{key}.sample0")) for key, clip in zip(keys, clips, strict=True)]
 
 
@@ -247,7 +253,15 @@ def _control(control: Mapping[str, Any]) -> str:
         return "<p>Not in this plan.</p>"
     names = (
         *("sign", "gain", "spearman", "identified", "permutation_p", "delta_error", "shuffled_ratio", "zeroed_ratio"),
-        *("yaw_error_deg", "place_error_m", "state_gain", "mirror_ratio", "loop_return", "causality_levels"),
+        *(
+            "yaw_error_deg",
+            "place_error_m",
+            "body_error_m",
+            "state_gain",
+            "mirror_ratio",
+            "loop_return",
+            "causality_levels",
+        ),
     )
     lines = []
     for probe, rows in control.items():
@@ -336,7 +350,7 @@ def _meanings() -> str:
 def _interval(head: Mapping[str, Any] | None) -> str:
     if head is None or head["value"] is None:
         return "–"
-    return f"{head['value']:.0f} ({head['lo']:.0f}–{head['hi']:.0f})"
+    return f"{head['value']:.0f}" + ("" if head["lo"] is None else f" ({head['lo']:.0f}–{head['hi']:.0f})")
 
 
 def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -7,7 +7,10 @@ true frames with one thing wrong, and exist to be caught.
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Callable, Mapping
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -16,6 +19,7 @@ from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filt
 from worldsim.evaluate.physics.clip import Clip
 from worldsim.evaluate.physics.extract import Tracks
 from worldsim.evaluate.physics.geometry import project
+from worldsim.store.formats.films import FilmWriter, read_film
 
 __all__ = [
     "CORRUPTIONS",
@@ -25,6 +29,7 @@ __all__ = [
     "codec",
     "constant_acceleration",
     "copy_last",
+    "film",
     "known_law",
     "linear",
     "nearest_clip",
@@ -90,6 +95,20 @@ def codec(frames: np.ndarray, quality: int = 30) -> np.ndarray:
         Image.fromarray(frame).save(buffer, "JPEG", quality=quality)
         out.append(np.asarray(Image.open(buffer)))
     return np.stack(out)
+
+
+def film(frames: np.ndarray, dt: float) -> np.ndarray:
+    """Return frames (T, H, W, 3) after an mp4 film as the store exports them: H.264, colours at half the resolution.
+
+    Raises:
+        MissingExtraError: If PyAV is not installed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        rate = Fraction(1 / dt).limit_denominator(1000)
+        with FilmWriter(path, frames.shape[1], frames.shape[2], rate) as writer:
+            writer.add(frames)
+        return read_film(path, num_frames=len(frames))
 
 
 def _extrapolated(clip: Clip, tracks: Tracks, degree: int) -> np.ndarray:

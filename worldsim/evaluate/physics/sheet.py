@@ -35,7 +35,12 @@ METRICS: dict[str, tuple[str, Better, float, str]] = {
     "lateral_acceleration": ("", "low", 1.0, "sideways acceleration in flight over gravity; 0 is true"),
     "restitution_error": ("", "low", 1.0, "speed after over speed before a bounce, difference from the true one"),
     "acceleration_error": ("m/s2", "low", 10.0, "acceleration along a slope, difference from the true one"),
-    "friction_error": ("", "low", 1.0, "friction of a box that slides, from its acceleration"),
+    "friction_error": (
+        "",
+        "low",
+        1.0,
+        "friction of a box that slides, drag of a ball that rolls, by its acceleration",
+    ),
     "period_error": ("", "low", 1.0, "period of a pendulum, relative error"),
     "length_error": ("", "low", 1.0, "length of a rod that cannot stretch, mean relative error"),
     "momentum_residual": ("", "low", 1.0, "sum of m v, distance from the simulator's over the sum of m |v|"),

@@ -38,15 +38,18 @@ class Table:
 
     Args:
         scores: {clip: {row: {"metrics": {metric: value}, "curves": ...}}}; rows named ``model#k`` become ``model``.
+        sample: Keep this sample of the model alone; None takes all.
     """
 
-    def __init__(self, scores: Scores) -> None:
+    def __init__(self, scores: Scores, sample: int | None = None) -> None:
         self.clips = list(scores)
         self._values: dict[str, dict[str, dict[str, float]]] = {}
         for clip, found in scores.items():
             samples: dict[str, list[float]] = {}
             for row, score in found.items():
                 if row.startswith("model#"):
+                    if sample is not None and row != f"model#{sample}":
+                        continue
                     for metric, value in score["metrics"].items():
                         samples.setdefault(metric, []).append(value)
                 else:
@@ -108,6 +111,8 @@ def admitted(table: Table, metric: str, clips: Sequence[str]) -> bool:
 def headline(table: Table, row: str, clips: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
     """Return the score of a row over some clips, 0 to 100, with its 95% bootstrap interval over clips.
 
+    The interval is None where a scenario has one clip: nothing then says how much clips differ.
+
     Args:
         table: All figures.
         row: Which row.
@@ -132,9 +137,11 @@ def headline(table: Table, row: str, clips: Sequence[str], *, seed: int = 0) -> 
         n = len(part[0][row])
         weights = np.concatenate([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), _RESAMPLES)])
         values += np.mean([_normalised(losses, row, weights) for losses in part], axis=0) / len(parts)
-    lo, hi = np.quantile(values[1:], [0.025, 0.975])
-    count = sum(len(part[0][row]) for part in parts)
-    return {"value": float(values[0]), "lo": float(lo), "hi": float(hi), "n": count, "scenarios": len(parts)}
+    sizes = [len(part[0][row]) for part in parts]
+    found = {"value": float(values[0]), "lo": None, "hi": None, "n": sum(sizes), "scenarios": len(parts)}
+    if min(sizes) > 1:
+        found |= dict(zip(("lo", "hi"), np.quantile(values[1:], [0.025, 0.975]).tolist(), strict=True))
+    return found
 
 
 def _normalised(losses: Mapping[str, np.ndarray], row: str, weights: np.ndarray) -> np.ndarray:
@@ -181,7 +188,8 @@ def summarise(scores: Scores, planted: Mapping[str, Mapping[str, Mapping[str, fl
 
     Returns:
         ``floor``, ``scenarios`` (in range), ``out_of_range`` by split, ``rows``, ``headline``,
-        ``headline_out_of_range``, ``admitted``, ``corruptions``, ``curves``, ``paired`` and ``iqm``.
+        ``headline_out_of_range``, ``headline_by_noise_seed``, ``admitted``, ``corruptions``, ``curves``, ``paired``
+        and ``iqm``.
     """
     table = Table(scores)
     scenarios = list(dict.fromkeys(clip.split(".")[0] for clip in table.clips))
@@ -200,6 +208,7 @@ def summarise(scores: Scores, planted: Mapping[str, Mapping[str, Mapping[str, fl
         "rows": {row: _row(table, row, inside, outside, scenarios) for row in table.rows},
         "headline": headline(table, "model", inside),
         "headline_out_of_range": headline(table, "model", outside) if outside else None,
+        "headline_by_noise_seed": [headline(Table(scores, k), "model", inside)["value"] for k in _samples(scores)],
         "admitted": {
             s: [m for m in (*HEADLINE, *HEADLINE_PIXELS) if admitted(table, m, _of(inside, s))] for s in scenarios
         },
@@ -208,6 +217,12 @@ def summarise(scores: Scores, planted: Mapping[str, Mapping[str, Mapping[str, fl
         "paired": _paired(table, inside),
         "iqm": {row: interquartile_mean(table.values(row, _main(table, inside), inside)) for row in table.rows},
     }
+
+
+def _samples(scores: Scores) -> list[int]:
+    """Return the numbers of the model's noise samples that every clip has."""
+    found = [{int(row.partition("#")[2]) for row in rows if row.startswith("model#")} for rows in scores.values()]
+    return sorted(set.intersection(*found))
 
 
 def _main(table: Table, clips: Sequence[str]) -> str:

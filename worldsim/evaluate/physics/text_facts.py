@@ -28,9 +28,11 @@ __all__ = [
     "Pair",
     "facts_of",
     "gravity_requests",
+    "imagined_facts",
     "record_gravity_pair",
     "score_facts",
     "score_gravity",
+    "true_facts",
 ]
 
 GRAVITY_SCENARIOS = ("projectile", "support_removal", "pendulum")
@@ -221,14 +223,6 @@ def _hue(color: Sequence[int]) -> float:
     return colorsys.rgb_to_hsv(*(float(c) / 255 for c in color))[0]
 
 
-def actions_for(pair: Pair, shape: tuple[int, ...], index: int | None) -> np.ndarray:
-    """Return the actions under which a pair is shown, (T, A): none, or for a mass a push along dimension ``index``."""
-    actions = np.zeros((_STEPS, *shape), np.float32)
-    if pair.fact == "mass" and index is not None:
-        actions[:_PUSH_STEPS, index] = _PUSH
-    return actions
-
-
 def true_frames(env: gym.Env, pair: Pair, which: int, seed: int, actions: np.ndarray) -> np.ndarray:
     """Return the truth of one text of a pair, (T + 1, H, W, 3): its scenario with what the word stands for."""
     value = pair.values[which]
@@ -256,48 +250,69 @@ def score_facts(pair: Pair, shown: Sequence[np.ndarray], palette: Mapping[str, S
     return facts[0][pair.fact] == pair.values[0], facts[1][pair.fact] == pair.values[1]
 
 
-def fact_figures(
-    env: gym.Env,
-    begin: Callable[[str], tuple[np.ndarray, np.ndarray]] | None,
-    imagine: Callable[[Sequence[Request]], list[np.ndarray]],
-    num_seeds: int,
-) -> dict[str, Any]:
-    """Score the pairs of texts, for the truth, which is given what they mean, and for a model that begins from texts.
+def true_facts(env: gym.Env, num_seeds: int) -> dict[str, Any]:
+    """Score the pairs of texts in the truth, which is given what they mean: how well a fact can be measured.
 
     Args:
         env: The true world.
-        begin: From a text to the frames and actions that a model begins with; None if it cannot.
-        imagine: The model.
-        num_seeds: Starts, of the truth and of the model's noise, per pair.
+        num_seeds: Starts per pair.
 
     Returns:
-        By fact: {"truth", "model"}, each {"both_right", "right", "n"}.
+        By fact: {"truth": {"both_right", "right", "n"}}.
     """
-    names = [dim.name for dim in getattr(env.unwrapped, "action_spec", ())]
-    index = names.index("impulse") if "impulse" in names else None
-    palette = getattr(env.unwrapped, "scene_card", {}).get("palette", {})
-    shape = env.action_space.shape or ()
-    found: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
-    for number, pair in enumerate(PAIRS):
-        actions = actions_for(pair, shape, index)
+    palette, found = _palette(env), {}
+    for pair in PAIRS:
+        actions = _actions_of(env, pair)
         for seed in range(num_seeds):
             true = [true_frames(env, pair, which, _SEED + seed, actions) for which in (0, 1)]
-            found.setdefault((pair.fact, "truth"), []).append(score_facts(pair, true, palette))
-            if begin is None:
-                continue
+            found.setdefault(pair.fact, []).append(score_facts(pair, true, palette))
+    return {f"fact.{fact}": {"truth": _pooled(rights)} for fact, rights in found.items()}
+
+
+def imagined_facts(
+    env: gym.Env,
+    begin: Callable[[str], tuple[np.ndarray, np.ndarray]],
+    imagine: Callable[[Sequence[Request]], list[np.ndarray]],
+    num_seeds: int,
+) -> dict[str, Any]:
+    """Score the pairs of texts in what a model shows that begins from the texts alone.
+
+    Args:
+        env: The true world, for its actions and its palette.
+        begin: From a text to the frames and actions that the model begins with.
+        imagine: The model.
+        num_seeds: Noise seeds per pair.
+
+    Returns:
+        By fact: {"model": {"both_right", "right", "n"}}.
+    """
+    palette, found = _palette(env), {}
+    for number, pair in enumerate(PAIRS):
+        actions = _actions_of(env, pair)
+        for seed in range(num_seeds):
             requests = []
             for which, text in enumerate(pair.texts):
                 frames, past = begin(text)
                 key = f"text.{pair.fact}.{number}.{seed}.{which}"
                 requests.append(Request(key=key, frames=frames, past=past, actions=actions, prompt=text, seed=seed))
             shown = [np.concatenate([r.frames[-1:], f]) for r, f in zip(requests, imagine(requests), strict=True)]
-            found.setdefault((pair.fact, "model"), []).append(score_facts(pair, shown, palette))
-    out: dict[str, Any] = {}
-    for (fact, who), rights in found.items():
-        both = [all(pair) for pair in rights]
-        out.setdefault(f"fact.{fact}", {})[who] = {
-            "both_right": float(np.mean(both)),
-            "right": float(np.mean(rights)),
-            "n": len(rights),
-        }
-    return out
+            found.setdefault(pair.fact, []).append(score_facts(pair, shown, palette))
+    return {f"fact.{fact}": {"model": _pooled(rights)} for fact, rights in found.items()}
+
+
+def _palette(env: gym.Env) -> Mapping[str, Sequence[int]]:
+    return getattr(env.unwrapped, "scene_card", {}).get("palette", {})
+
+
+def _actions_of(env: gym.Env, pair: Pair) -> np.ndarray:
+    """Return the actions under which a pair is shown, (T, A): none, or for a mass a push."""
+    actions = np.zeros((_STEPS, *(env.action_space.shape or ())), np.float32)
+    if pair.fact == "mass":
+        names = [dim.name for dim in env.unwrapped.action_spec]  # type: ignore[attr-defined]
+        actions[:_PUSH_STEPS, names.index("impulse")] = _PUSH
+    return actions
+
+
+def _pooled(rights: Sequence[tuple[bool, bool]]) -> dict[str, Any]:
+    both = [all(pair) for pair in rights]
+    return {"both_right": float(np.mean(both)), "right": float(np.mean(rights)), "n": len(rights)}
