@@ -8,7 +8,7 @@ from einops import repeat
 from tests.model.helpers import box_spec, shaken_model
 from worldsim.model.frame import FrameDenoiser
 from worldsim.model.memory import Memory
-from worldsim.model.parts import PART, in_parts
+from worldsim.model.parts import LARGEST, in_parts
 
 
 def _inputs(model, batch, seed=0):
@@ -51,7 +51,7 @@ def test_it_gives_the_frame_the_scalars_and_the_memory_of_the_forward_pass(heigh
 
 
 def test_a_large_batch_is_the_same_on_one_thread_and_on_two():
-    model, num = shaken_model(), 2 * PART + 3
+    model, num = shaken_model(), LARGEST + 3
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (num, 4, 32, 40, 3), dtype=np.uint8)
     actions = rng.uniform(-1, 1, (num, 6, 2)).astype(np.float32)
@@ -69,12 +69,13 @@ def test_a_large_batch_is_the_same_on_one_thread_and_on_two():
         np.testing.assert_array_equal(other.reward, results[0].reward)
 
 
-@pytest.mark.parametrize("num", [1, PART, PART + 1, 3 * PART - 2, 64])
-def test_parts_are_equal_in_size_and_cover_every_row(num):
+@pytest.mark.parametrize(("num", "parts"), [(1, 1), (8, 1), (9, 2), (16, 2), (30, 4), (64, 4), (100, 7)])
+def test_parts_are_equal_in_size_and_cover_every_row(num, parts):
     seen = []
     in_parts(seen.append, num)
     assert len({rows.stop - rows.start for rows in seen}) == 1
-    assert max(rows.stop - rows.start for rows in seen) <= PART
+    assert len(seen) == parts
+    assert max(rows.stop - rows.start for rows in seen) <= LARGEST
     assert {i for rows in seen for i in range(rows.start, rows.stop)} == set(range(num))
 
 
@@ -87,7 +88,7 @@ def test_what_goes_wrong_in_a_part_reaches_the_caller():
         try:
             torch.set_num_threads(threads)
             with pytest.raises(ZeroDivisionError):
-                in_parts(fails, 3 * PART)
+                in_parts(fails, 3 * LARGEST)
         finally:
             torch.set_num_threads(before)
 

@@ -144,7 +144,7 @@ class FrameDenoiser:
                 block.over_space(x, space[i // 2])
             else:
                 block.over_time(x, time[i // 2], cache[:, i // 2], self._distance_bias[i // 2])
-        x = torch.addcmul(shift, _norm(x), 1 + scale)
+        x = _norm(x).mul_(1 + scale).add_(shift)
         scalars = _layers(self._scalars, x.mean(dim=1)).float()  # (B, 2)
 
         x = x.to(torch.bfloat16)
@@ -215,7 +215,7 @@ class _Layer:
         self._add(x, mixed.reshape(x.shape), gate, *others)
 
     def _heads(self, x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        qkv = self.qkv(torch.addcmul(shift, _norm(x), scale).to(torch.bfloat16))  # (B, N, 3 D)
+        qkv = self.qkv(_norm(x).mul_(scale).add_(shift).to(torch.bfloat16))  # (B, N, 3 D)
         return qkv.unflatten(2, (3, self.num_heads, -1))
 
     def _add(
@@ -227,13 +227,15 @@ class _Layer:
         scale2: torch.Tensor,
         gate2: torch.Tensor,
     ) -> None:
-        x.addcmul_(self.out(mixed).float(), gate1)
-        hidden = self.up(torch.addcmul(shift2, _norm(x), scale2).to(torch.bfloat16)).relu_()
-        x.addcmul_(self.down(hidden.mul_(hidden)).float(), gate2)
+        x.addcmul_(self.out(mixed), gate1)
+        hidden = self.up(_norm(x).mul_(scale2).add_(shift2).to(torch.bfloat16)).relu_()
+        x.addcmul_(self.down(hidden.mul_(hidden)), gate2)
 
 
 def _norm(x: torch.Tensor) -> torch.Tensor:
-    return F.rms_norm(x, (x.shape[-1],))
+    """Return a new tensor of root mean square one; `F.rms_norm` goes through the numbers three times as often."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x * length.square_().div_(x.shape[-1]).add_(torch.finfo(x.dtype).eps).rsqrt_()
 
 
 def _layers(layers: Iterable[nn.Module], x: torch.Tensor) -> torch.Tensor:

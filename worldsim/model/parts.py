@@ -16,8 +16,10 @@ import torch
 
 __all__ = ["in_parts"]
 
-PART = 8
-"""Most streams of a part."""
+LARGEST = 16
+"""Streams of a part."""
+FEWEST = 4
+"""Parts of a batch whose parts have at least eight streams, so that four threads have something to do."""
 _pools: dict[int, ThreadPoolExecutor] = {}
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pools.clear)  # a forked process has the object, but not its threads
@@ -30,7 +32,7 @@ def in_parts(work: Callable[[slice], None], num: int) -> None:
         work: Must give a row the same result whatever slice it is in.
         num: At least 1.
     """
-    count = -(-num // PART)
+    count = max(-(-num // LARGEST), min(FEWEST, -(-num // (LARGEST // 2))))
     size = -(-num // count)
     slices = [slice(min(i * size, num - size), min(i * size, num - size) + size) for i in range(count)]
     num_threads = min(torch.get_num_threads(), count)
