@@ -161,7 +161,7 @@ def test_an_unknown_dimension_is_named(env):
 # ---- text
 
 
-def test_weak_and_strong_gravity_are_told_apart_by_the_truth_and_not_by_a_frozen_video(env):
+def test_moon_and_earth_are_told_apart_by_the_truth_and_not_by_a_frozen_video(env):
     pair = text_facts.record_gravity_pair(env, "projectile", 0, seed=209_400, num_context=8)
     assert pair.prompts[0] != pair.prompts[1]
     requests = text_facts.gravity_requests(pair)

@@ -77,10 +77,14 @@ def test_pisa_gives_the_distance_that_was_put_in_and_the_worst_for_a_lost_object
     _, truth = moving_square()
     shifted = np.roll(truth, 4, axis=2)
     found = pisa(shifted, truth)
-    assert found["l2"] == pytest.approx(4 / 2 / (2**0.5 * SIZE))  # 4 px in one of two coordinates
-    assert found["iou"] == pytest.approx(4 / 12)
-    assert pisa(truth, truth) == {"l2": 0.0, "chamfer": 0.0, "iou": 1.0}
-    assert pisa(truth & False, truth)["iou"] == 0 and pisa(truth & False, truth)["l2"] > 0.7
+    assert found["l2"] == pytest.approx([4 / 2 / (2**0.5 * SIZE)] * STEPS)  # 4 px in one of two coordinates
+    assert found["iou"] == pytest.approx([4 / 12] * STEPS)
+    exact, lost = pisa(truth, truth), pisa(truth & False, truth)
+    assert not exact["l2"].any() and not exact["chamfer"].any() and (exact["iou"] == 1).all()
+    assert not lost["iou"].any() and (lost["l2"] > 0.7).all()
+    hidden = truth.copy()
+    hidden[3] = False
+    assert np.flatnonzero(np.isnan(pisa(truth, hidden)["iou"])).tolist() == [3]
 
 
 def test_an_interval_holds_its_mean_and_leaves_out_clips_without_a_value():

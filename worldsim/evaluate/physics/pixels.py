@@ -193,24 +193,22 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
 # ---- PISA
 
 
-def pisa(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Return PISA's three figures between the masks of one object, (T, H, W) bool: means over frames that show it.
+def pisa(predicted: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Return PISA's three figures between the masks of one object, (T, H, W) bool, per step (T,).
 
     ``l2``: centroid distance, the mean of both coordinates' absolute differences; ``chamfer``: symmetric chamfer
-    distance of the mask pixels; both over the square root of 2 and the height. ``iou``: of the masks. A frame in which
-    the truth shows the object and the prediction does not counts with the worst value: distances of 1, an IoU of 0.
+    distance of the mask pixels; both over the square root of 2 and the height. ``iou``: of the masks. NaN where the
+    truth does not show the object; where the prediction alone does not, the worst: distances of 1, an IoU of 0.
     """
-    height = truth.shape[1]
-    shown = truth.any(axis=(1, 2))
-    rows = []
-    for p, t in zip(predicted[shown], truth[shown], strict=True):
-        if not p.any():
-            rows.append((1.0, 1.0, 0.0))
+    scale = 2**0.5 * truth.shape[1]
+    found = np.full((len(truth), 3), np.nan)
+    for t in np.flatnonzero(truth.any(axis=(1, 2))):
+        here, there = predicted[t], truth[t]
+        if not here.any():
+            found[t] = 1.0, 1.0, 0.0
             continue
-        centre_p, centre_t = np.argwhere(p).mean(axis=0), np.argwhere(t).mean(axis=0)
-        l2 = float(np.abs(centre_p - centre_t).mean())
-        chamfer = float(np.asarray(distance_transform_edt(~t))[p].mean())
-        chamfer += float(np.asarray(distance_transform_edt(~p))[t].mean())
-        rows.append((l2 / (2**0.5 * height), chamfer / (2**0.5 * height), _iou(p, t)))
-    values = np.array(rows).reshape(-1, 3).mean(axis=0) if rows else np.full(3, np.nan)
-    return dict(zip(("l2", "chamfer", "iou"), values.tolist(), strict=True))
+        apart = np.abs(np.argwhere(here).mean(axis=0) - np.argwhere(there).mean(axis=0)).mean()
+        chamfer = float(np.asarray(distance_transform_edt(~there))[here].mean())
+        chamfer += float(np.asarray(distance_transform_edt(~here))[there].mean())
+        found[t] = apart / scale, chamfer / scale, _iou(here, there)
+    return dict(zip(("l2", "chamfer", "iou"), found.T, strict=True))

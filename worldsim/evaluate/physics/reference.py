@@ -197,7 +197,7 @@ class Truth:
     # ---- text
 
     def pairs(self) -> dict[str, list[text_facts.GravityPair]]:
-        """Return the pairs of weak and strong gravity by scenario."""
+        """Return the pairs of the gravities of moon and earth by scenario."""
         plan, found = self.plan, {}
         chosen = [name for name in text_facts.GRAVITY_SCENARIOS if name in self.scenarios] if plan.gravity_pairs else []
         for done, scenario in enumerate(chosen, 1):
@@ -211,12 +211,12 @@ class Truth:
             pair = text_facts.record_gravity_pair(
                 self.env, scenario, i, seed=_TEXT_SEED + i, num_context=self.plan.context
             )
-            np.savez_compressed(futures, weak=pair.frames[0], strong=pair.frames[1], prompts=np.array(pair.prompts))
+            np.savez_compressed(futures, moon=pair.frames[0], earth=pair.frames[1], prompts=np.array(pair.prompts))
             save_clip(path, pair.clip)
         with np.load(futures) as data:
-            weak, strong = (str(text) for text in data["prompts"])
-            frames = (data["weak"], data["strong"])
-        return text_facts.GravityPair(clip=load_clip(path), number=i, prompts=(weak, strong), frames=frames)
+            moon, earth = (str(text) for text in data["prompts"])
+            frames = (data["moon"], data["earth"])
+        return text_facts.GravityPair(clip=load_clip(path), number=i, prompts=(moon, earth), frames=frames)
 
     def text(self) -> dict[str, Any]:
         """Return {pair: {row: figures}} of the truth and of a frozen video."""

@@ -33,6 +33,7 @@ PIXEL_METRICS: dict[str, tuple[str, str, float, str]] = {
 }
 """Unit, better end, worst value, meaning; as ``METRICS`` of the state."""
 _BEST = {"iq_verified": 100.0}
+_LINES = ("psnr", "psnr_moving", "psnr_object", "ssim", "ssim_moving", "ssim_object")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class Ruler:
         terms = physics_iq(frames, clip.future)
         metrics |= {f"iq_{name}": value for name, value in terms.items()}
         metrics["iq_verified"] = physics_iq_verified(terms, self._variance)
-        lines = {name: getattr(curves, name) for name in ("psnr", "psnr_moving", "psnr_object", "ssim", "ssim_object")}
+        lines: dict[str, np.ndarray] = {name: getattr(curves, name) for name in _LINES}
         failed: list[str] = []
         fits: tuple[Any, ...] = ()
         if self._truth is not None and self._first is not None:
@@ -92,8 +93,9 @@ class Ruler:
             fits = tuple(score.fits)
             metrics["mse_object"] = curves.mse_object
             metrics["ssim_object"] = _finite_mean(curves.ssim_object)
-            first = tracks.labels[clip.num_context :] == 1
-            metrics |= {f"pisa_{k}": v for k, v in pisa(first, self._first).items()}
+            masks = pisa(tracks.labels[clip.num_context :] == 1, self._first)
+            metrics |= {f"pisa_{name}": _finite_mean(line) for name, line in masks.items()}
+            lines |= {f"pisa_{name}": line for name, line in masks.items()}
         return RowScore(
             metrics={name: float(value) for name, value in metrics.items() if np.isfinite(value)},
             failed=tuple(failed),

@@ -1,6 +1,6 @@
 """Whether a model shows what the text says: single facts and minimal pairs, read from frames by measurement.
 
-A pair of texts differs in one word. With a context (gravity: weak, strong) both branches begin from the same frames,
+A pair of texts differs in one word. With a context (gravity: moon, earth) both branches begin from the same frames,
 the truth is told the same, and each imagined branch must be nearer to its own truth than to the other. Without one
 (colour, direction, mass) the model begins where the text leads it, and facts are measured in what it shows; the truth,
 made as the text says, tells how well the facts can be measured at all.
@@ -37,7 +37,7 @@ __all__ = [
 
 GRAVITY_SCENARIOS = ("projectile", "support_removal", "pendulum")
 """Scenarios in which a change of gravity is seen within a second."""
-_GRAVITY = ("weak gravity", "strong gravity")
+_GRAVITY = ("moon", "earth")
 _LEAST_BLOB = 12  # px
 _PUSH = 1.0  # the impulse by which a mass is felt
 _PUSH_STEPS = 4
@@ -50,7 +50,7 @@ _SEED = 209_700
 
 @dataclass(frozen=True, kw_only=True)
 class GravityPair:
-    """One context and its two true futures, under weak and under strong gravity."""
+    """One context under the gravity of the earth, and its two true futures: the moon's from now on, and as before."""
 
     clip: Clip
     number: int
@@ -61,11 +61,11 @@ class GravityPair:
 
     def key(self, which: int) -> str:
         """Return the key of the request for one of the two."""
-        return f"text.gravity.{self.clip.scenario}.{self.number}.{('weak', 'strong')[which]}"
+        return f"text.gravity.{self.clip.scenario}.{self.number}.{_GRAVITY[which]}"
 
 
 def record_gravity_pair(env: gym.Env, scenario: str, number: int, *, seed: int, num_context: int) -> GravityPair:
-    """Record one context and what follows when weak and when strong gravity is asked for."""
+    """Record one context and what follows when the moon's gravity is asked for, and when the earth's is."""
     variation = {"change": "none", "gravity": 9.81}
     clip = record_clip(env, scenario, seed, num_context=num_context, horizon=_STEPS, variation=variation, policy="noop")
     prompts, futures = [], []
