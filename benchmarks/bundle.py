@@ -1,6 +1,9 @@
-"""Put a run's checkpoint among the models that come with worldsim, with the figures of `worldsim compare`.
+"""Put a run's checkpoint among the models that come with worldsim, with its figures on the test seeds.
+
+They are those of `worldsim compare`, or for a renderer those of `benchmarks/render.py`.
 
 Usage: python benchmarks/bundle.py runs/city city-64 benchmarks/city/2026-11-22/compare.json
+       python benchmarks/bundle.py runs/city-render city-render-64 benchmarks/city/2026-11-22-render/render.json
 """
 
 import json
@@ -8,25 +11,32 @@ import shutil
 import sys
 from pathlib import Path
 
-from worldsim.model import CHECKPOINTS, load
+from worldsim.model import CHECKPOINTS, load, load_renderer
 
 
 def main(run: str, name: str, figures: str) -> None:
     compared = json.loads(Path(figures).read_text())
-    model = load(run)
+    is_renderer = (Path(run) / "checkpoint" / "renderer.json").is_file()
+    load_one = load_renderer if is_renderer else load
+    model = load_one(run)
     if compared["checkpoint_sha"] != model.sha:
         sys.exit(f"{figures} scores checkpoint {compared['checkpoint_sha']}; {run} holds {model.sha}: compare it again")
     source = Path(run) / "checkpoint"
     target = CHECKPOINTS / name
     target.mkdir(parents=True, exist_ok=True)
-    for file in ("config.json", "model.safetensors", "starts.npz"):
+    own = ("renderer.json",) if is_renderer else ("config.json", "starts.npz")
+    for file in (*own, "model.safetensors"):
         shutil.copyfile(source / file, target / file)
-    keep = {key: value for key, value in compared.items() if key not in {"clips", "warnings"}}
-    metrics = {**model.metrics, "compare": keep}
+    if is_renderer:
+        metrics = {**model.metrics, "test": compared}
+    else:
+        keep = {key: value for key, value in compared.items() if key not in {"clips", "warnings"}}
+        metrics = {**model.metrics, "compare": keep}
     (target / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
     for file in sorted(target.iterdir()):
         print(f"{file.name}: {file.stat().st_size / 1e6:.2f} MB")
-    print(f"{load(name).name}: {load(name).num_parameters / 1e6:.2f} M parameters, sha {load(name).sha}")
+    bundled = load_one(name)
+    print(f"{bundled.name}: {bundled.num_parameters / 1e6:.2f} M parameters, sha {bundled.sha}")
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def models(seed: NoSeed = 0, json_target: Json = None) -> None:
                 "megabytes": sum(path.stat().st_size for path in (CHECKPOINTS / name).iterdir()) / 1e6,
                 "trained_minutes": model.meta.get("training", {}).get("minutes_done"),
                 **{f"skill_{step}": skill[step - 1] if len(skill) >= step else None for step in (1, 8, 16)},
-                "psnr_drawn": model.metrics.get("test", {}).get("model", {}).get("psnr"),
+                "psnr_drawn": model.metrics.get("test", {}).get("rows", {}).get("model", {}).get("psnr"),
                 "sha": model.sha,
             }
         )
