@@ -59,5 +59,5 @@ def chosen(names: str) -> list[str]:
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in ARMS]
     if unknown or not wanted:
-        raise WorldsimError(f"no arm {', '.join(unknown) or names!r}; choose all or some of {', '.join(ARMS)}")
+        raise WorldsimError(f"no arm {', '.join(unknown) or repr(names)}; choose all or some of {', '.join(ARMS)}")
     return wanted

@@ -1,7 +1,7 @@
 """Design 3: latents of a small autoencoder, learned first, and a transformer that predicts them.
 
-The autoencoder begins as the principal components of 8x8 patches of the data, and convolutions correct it on both
-sides; so it is good from the first step, and codes keep about the scale of pixels. Codes are fed back as they are:
+The autoencoder is the principal components of 8x8 patches of the data, corrected by convolutions on both sides; so it
+is good from the first step, and codes keep about the scale of pixels. Codes are fed back as they are:
 frames are decoded to be looked at.
 """
 
@@ -28,6 +28,7 @@ from worldsim.train.objective import make_inputs
 __all__ = ["Latent"]
 
 _SIDE = 8  # pixels of a patch
+_CORRECTION = 0.1  # scale of the convolutions, lest the first steps of training drown what is there
 _FRAMES_PER_WINDOW = 8  # that the autoencoder learns from: neighbours hardly differ
 
 
@@ -70,6 +71,8 @@ class Latent(nn.Module):
     """
 
     stage = 0
+    mean: torch.Tensor
+    components: torch.Tensor
 
     def __init__(
         self, world: World, config: ModelConfig, *, code_dim: int = 32, width: int = 64, share: float = 0.2
@@ -84,9 +87,8 @@ class Latent(nn.Module):
         num_values = 3 * _SIDE**2
         self.code_std = config.residual_std * (num_values / code_dim) ** 0.5  # of a change, if codes keep its energy
         mean, components = _principal_components(world.frames, code_dim)
-        self.mean = nn.Parameter(mean)  # (values,)
-        self.to_code = nn.Parameter(components)  # (values, C)
-        self.from_code = nn.Parameter(components.T.clone())  # (C, values)
+        self.register_buffer("mean", mean)  # (values,)
+        self.register_buffer("components", components)  # (values, C)
         self.encoder = nn.Sequential(
             nn.Conv2d(48, width, 3, padding=1),  # at a quarter of the resolution
             ConvBlock(width),
@@ -115,14 +117,15 @@ class Latent(nn.Module):
         """Return codes (M, N, C) of frames (M, 3, H, W) in [-1, 1]."""
         patches = rearrange(frames, "m c (y p) (x q) -> m (y x) (c p q)", p=_SIDE, q=_SIDE)
         x = self.encoder(F.pixel_unshuffle(frames, 4).contiguous(memory_format=torch.channels_last))
-        return (patches - self.mean) @ self.to_code + x.flatten(2).movedim(1, 2)
+        return (patches - self.mean) @ self.components + _CORRECTION * x.flatten(2).movedim(1, 2)
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """Return frames (M, 3, H, W) of codes (M, N, C)."""
-        patches = codes @ self.from_code + self.mean
+        patches = codes @ self.components.T + self.mean
         frames = rearrange(patches, "m (y x) (c p q) -> m c (y p) (x q)", p=_SIDE, q=_SIDE, y=self.grid[0])
         image = codes.movedim(1, 2).unflatten(2, self.grid)
-        return frames + F.pixel_shuffle(self.decoder(image.contiguous(memory_format=torch.channels_last)), 4)
+        x = self.decoder(image.contiguous(memory_format=torch.channels_last))
+        return frames + _CORRECTION * F.pixel_shuffle(x, 4)
 
     def round_trip(self, frames: torch.Tensor) -> torch.Tensor:
         """See `Codec`."""
