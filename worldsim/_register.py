@@ -43,7 +43,7 @@ def register_envs() -> None:
         if env_id not in gym.registry:
             gym.register(
                 env_id,
-                entry_point="worldsim.sim:WorldModelEnv",
+                entry_point="worldsim.sim:make_dream",
                 vector_entry_point="worldsim.sim:WorldModelVectorEnv",
                 kwargs=kwargs,
             )

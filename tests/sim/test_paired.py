@@ -1,13 +1,15 @@
 """The truth steps beside the dream, and never touches it."""
 
+import pickle
+
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 from tiny_models import SIZE, make_spec, write_checkpoint
 
-from worldsim.errors import ActionError, EnvError
+from worldsim.errors import ActionError, CheckpointError, EnvError
 from worldsim.sim import PairedEnv, WorldModelEnv
+from worldsim.testing import check_world_model_env
 
 WARM_UP = 5
 SEED = 200_003
@@ -82,8 +84,47 @@ def test_a_snapshot_of_both_worlds_goes_on_bit_for_bit(pair):
         assert info_again["divergence"] == info["divergence"]
 
 
-def test_gymnasium_accepts_the_pair(pair):
-    check_env(pair, skip_render_check=True)
+def test_an_id_takes_its_truth_beside_it_and_keeps_every_promise(checkpoint):
+    env = gym.make("worldsim/CityDream-v0", model=checkpoint, shadow_env=True, render_mode="rgb_array", warm_up=WARM_UP)
+    assert isinstance(env.unwrapped, PairedEnv)
+    check_world_model_env(env, num_steps=4)
+    env.reset(seed=SEED)
+    *_, info = env.step(env.action_space.sample())
+    assert info["divergence"]["mse"] > 0
+    assert info["start"] == f"step {WARM_UP} of the truth"
+    assert env.render().shape == (SIZE, 2 * SIZE, 3)
+    again = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))
+    assert again.unwrapped.warm_up == WARM_UP
+    for one in (env, again):
+        one.close()
+
+
+def test_another_truth_may_stand_beside_and_none_does_unless_asked(checkpoint):
+    lane = gym.make(
+        "worldsim/Dream-v0", model=checkpoint, shadow_env="worldsim/CityLaneFollow-v0", warm_up=WARM_UP, horizon=4
+    )
+    assert lane.unwrapped.truth.spec.id == "worldsim/CityLaneFollow-v0"
+    copied = pickle.loads(pickle.dumps(lane.unwrapped))
+    assert (copied.truth.spec.id, copied.dream.horizon) == ("worldsim/CityLaneFollow-v0", 4)
+    for env in (lane, copied):
+        env.close()
+    assert isinstance(gym.make("worldsim/CityDream-v0", model=checkpoint).unwrapped, WorldModelEnv)
+    with pytest.raises(CheckpointError, match=r"Lab-v0 was asked for"):
+        gym.make("worldsim/LabDream-v0", model=checkpoint, shadow_env=True)
+    with pytest.raises(EnvError, match="cannot make"):
+        gym.make("worldsim/CityDream-v0", model=checkpoint, shadow_env="worldsim/Nowhere-v0")
+
+
+def test_a_truth_that_is_taken_back_ends_when_it_did(model):
+    pair = PairedEnv(model, warm_up=WARM_UP, env_kwargs={**model.spec.env_kwargs, "max_episode_steps": WARM_UP + 3})
+    pair.reset(seed=SEED)
+    action = np.zeros(2, np.float32)
+    ended = [pair.step(action)[4]["truth_ended"] for _ in range(4)]
+    assert ended == [False, False, True, True]
+    shown = pair.rewind(3)
+    np.testing.assert_array_equal(shown, pair.dream.snapshot().frame)
+    assert [pair.step(action)[4]["truth_ended"] for _ in range(3)] == ended[1:]
+    pair.close()
 
 
 def test_a_prompt_reaches_both_worlds(pair):
@@ -149,6 +190,8 @@ def test_what_does_not_fit_is_refused(model):
     pair = PairedEnv(model)
     with pytest.raises(EnvError, match="reset"):
         pair.step(np.zeros(2, np.float32))
+    with pytest.raises(EnvError, match="its snapshot"):
+        pair.restore(pair.dream)
     pair.reset(seed=SEED)
     with pytest.raises(ActionError):
         pair.step(np.full(2, np.nan, np.float32))

@@ -6,7 +6,7 @@ What an env holds is a value, a `Snapshot`: it can be kept, restored, branched, 
 from worldsim.sim.env import WorldModelEnv
 from worldsim.sim.hybrid import HybridEnv, HybridSnapshot
 from worldsim.sim.imagine import imagine
-from worldsim.sim.paired import PairedEnv
+from worldsim.sim.paired import PairedEnv, make_dream
 from worldsim.sim.plan import PlanConfig, Planner, plan
 from worldsim.sim.stream import Snapshot, Stream, pick_device
 from worldsim.sim.uncertainty import Calibration, UncertaintyPenalty, UncertaintyTruncation, VectorUncertaintyPenalty
@@ -27,6 +27,7 @@ __all__ = [
     "WorldModelEnv",
     "WorldModelVectorEnv",
     "imagine",
+    "make_dream",
     "pick_device",
     "plan",
 ]

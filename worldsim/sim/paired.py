@@ -1,4 +1,7 @@
-"""The truth beside the dream, from the same moment and under the same actions; every step says how far apart."""
+"""The truth beside the dream, from the same moment and under the same actions; every step says how far apart.
+
+`make_dream` is what an id is made by: ``shadow_env`` decides between a dream alone and a pair.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,18 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.utils import EzPickle
 
 from worldsim.collect import policies_of
 from worldsim.collect.worker import make_image_env
 from worldsim.errors import EnvError
 from worldsim.metrics import mse, psnr
 from worldsim.sim.env import WorldModelEnv
-from worldsim.sim.stream import Snapshot
+from worldsim.sim.stream import Snapshot, open_model
+from worldsim.sim.tape import Tape
 from worldsim.sim.uncertainty import Calibration
 
-__all__ = ["Beside", "PairedEnv", "PairedSnapshot"]
+__all__ = ["Beside", "PairedEnv", "PairedSnapshot", "make_dream"]
 
 _PSNR_OF_EQUAL = 99.0  # dB, where two frames do not differ
 _TEST_SEEDS = (200_000, 210_000)
@@ -32,7 +37,9 @@ class Beside:
     """(H, W, 3) uint8, the frame at which the dream began."""
     frame: np.ndarray
     """(H, W, 3) uint8, the last frame."""
-    ended: bool
+    steps: int
+    """Since the truth's reset, the warm-up included."""
+    ended: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +52,37 @@ class PairedSnapshot:
     beside: Beside
 
 
-class PairedEnv(gym.Env[np.ndarray, Any]):
+def make_dream(
+    model: Any,
+    env_id: str | None = None,
+    render_mode: str | None = None,
+    *,
+    shadow_env: bool | str = False,
+    **arguments: Any,
+) -> WorldModelEnv | PairedEnv:
+    """Make an imagined world, alone or with its truth beside it.
+
+    Args:
+        model: Name of a bundled model, path of a checkpoint, or a loaded model.
+        env_id: The truth that the model must be of; None takes any.
+        render_mode: None or ``rgb_array``.
+        shadow_env: Whether the truth steps beside the dream: True for the model's own, or the id of another one.
+        **arguments: Others of `WorldModelEnv`, or of `PairedEnv` if there is a truth beside it.
+
+    Raises:
+        CheckpointError: If the checkpoint is missing, damaged, or models another truth than ``env_id``.
+        EnvError: If an argument is out of its range, or the truth does not fit.
+    """
+    if shadow_env is False:
+        return WorldModelEnv(model, env_id, render_mode, **arguments)
+    model = open_model(model, env_id, arguments.get("device", "cpu"))
+    return PairedEnv(model, None if shadow_env is True else shadow_env, render_mode, **arguments)
+
+
+make_dream.__dict__["metadata"] = WorldModelEnv.metadata  # gym.make asks what makes an env for its render modes
+
+
+class PairedEnv(gym.Env[np.ndarray, Any], EzPickle):
     """An imagined world whose truth steps beside it, from the same moment and under the same actions.
 
     Observation, reward and ends are those of the dream; the truth never touches them. ``info`` holds ``truth``
@@ -60,7 +97,7 @@ class PairedEnv(gym.Env[np.ndarray, Any]):
         env_kwargs: Arguments of the truth; None takes those that the model was trained on.
         warm_up: True steps before the dream begins, at least those that fill the model's context.
         policy: Which of the truth's policies drives them.
-        horizon, sampler_steps, device, threads, uncertainty: As in `WorldModelEnv`.
+        horizon, sampler_steps, guidance, device, threads, uncertainty, burnin: As in `WorldModelEnv`.
 
     Raises:
         CheckpointError: If the checkpoint is missing or damaged.
@@ -80,19 +117,25 @@ class PairedEnv(gym.Env[np.ndarray, Any]):
         policy: str = "mixture",
         horizon: int | None = None,
         sampler_steps: int | None = None,
+        guidance: float = 1.0,
         device: str = "cpu",
         threads: int | None = 1,
         uncertainty: bool | str | Calibration = False,
+        burnin: bool = False,
     ) -> None:
-        self.dream = WorldModelEnv(
-            model,
-            render_mode=render_mode,
-            horizon=horizon,
-            sampler_steps=sampler_steps,
-            device=device,
-            threads=threads,
-            uncertainty=uncertainty,
-        )
+        of_dream = {
+            "horizon": horizon,
+            "sampler_steps": sampler_steps,
+            "guidance": guidance,
+            "device": device,
+            "threads": threads,
+            "uncertainty": uncertainty,
+            "burnin": burnin,
+        }
+        of_pair = {"env_kwargs": env_kwargs, "warm_up": warm_up, "policy": policy}
+        EzPickle.__init__(self, model, env_id, render_mode, **of_pair, **of_dream)
+        self._arguments = {"env_id": env_id, "render_mode": render_mode, **of_pair, **of_dream}
+        self.dream = WorldModelEnv(model, render_mode=render_mode, **of_dream)
         loaded = self.model = self.dream.model
         self.render_mode, self.metadata = render_mode, self.dream.metadata
         if warm_up < loaded.config.num_context - 1:
@@ -100,6 +143,8 @@ class PairedEnv(gym.Env[np.ndarray, Any]):
         self.warm_up = warm_up
         kwargs = loaded.spec.env_kwargs if env_kwargs is None else env_kwargs
         self.truth, self._to_frame = make_image_env(env_id or loaded.spec.env_id, kwargs)
+        self._limit = _time_limit(self.truth)
+        self.control_dt, self.action_spec = self.dream.control_dt, self.dream.action_spec
         self.observation_space, self.action_space = loaded.spec.spaces()
         if self.truth.action_space != self.action_space:
             self.truth.close()
@@ -113,6 +158,7 @@ class PairedEnv(gym.Env[np.ndarray, Any]):
             raise EnvError(f"the truth has the policies {', '.join(policies)}; got {policy!r}")
         self._make_policy = policies[policy]
         self._beside: Beside | None = None
+        self._tape: Tape[PairedSnapshot] | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -144,8 +190,9 @@ class PairedEnv(gym.Env[np.ndarray, Any]):
             )
         start = {"frames": np.stack(frames), "actions": np.stack(actions)}
         obs, info = self.dream.reset(seed=dream_seed, options={"start": start, "prompt": prompt})
-        self._beside = Beside(first=frames[-1], frame=frames[-1], ended=False)
-        return obs, {**info, "start": f"step {self.warm_up} of the truth", "truth_ended": False}
+        self._beside = Beside(first=frames[-1], frame=frames[-1], steps=self.warm_up)
+        self._begin_tape()
+        return obs, self._said(info)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Step both worlds under an action.
@@ -154,26 +201,10 @@ class PairedEnv(gym.Env[np.ndarray, Any]):
             ActionError: If the action does not fit the action space.
             EnvError: Before a reset, or after the end of the dream.
         """
-        obs, reward, terminated, truncated, info = self.dream.step(action)
-        beside = self._present()
-        if not beside.ended:
-            true_obs, true_reward, true_end, true_cut, _ = self.truth.step(action)
-            frame = np.array(self._to_frame(true_obs), np.uint8)
-            self._beside = replace(beside, frame=frame, ended=bool(true_end or true_cut))
-            info["truth"] = {
-                "obs": frame.copy(),
-                "reward": float(true_reward),
-                "terminated": bool(true_end),
-                "truncated": bool(true_cut),
-            }
-            error = float(mse(obs, frame))
-            info["divergence"] = {
-                "mse": error,
-                "psnr": min(float(psnr(np.array(error))), _PSNR_OF_EQUAL) if error else _PSNR_OF_EQUAL,
-                "mse_copy_last": float(mse(beside.first, frame)),
-                "reward": reward - float(true_reward),
-            }
-        return obs, reward, terminated, truncated, {**info, "truth_ended": self._present().ended}
+        results = self._advance(action)
+        if self._tape is not None:
+            self._tape.record(action, self.snapshot)
+        return results
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """Return truth and dream side by side, (H, 2 W, 3) uint8, or None without a render mode."""
@@ -190,15 +221,42 @@ class PairedEnv(gym.Env[np.ndarray, Any]):
         return PairedSnapshot(dream=dream, truth=self._of_truth("snapshot")(), beside=self._present())
 
     def restore(self, snapshot: PairedSnapshot) -> None:
-        """Continue both worlds from a snapshot.
+        """Continue both worlds from a snapshot, bit for bit.
 
         Raises:
-            EnvError: If another model imagined it, or the truth cannot be restored.
+            EnvError: If it is no snapshot of a pair, another model imagined it, or the truth cannot be restored.
         """
-        restore = self._of_truth("restore")
-        self.dream.restore(snapshot.dream)
-        restore(snapshot.truth)
-        self._beside = snapshot.beside
+        if not isinstance(snapshot, PairedSnapshot):
+            raise EnvError(f"a snapshot of a pair is what its snapshot() returned; got {type(snapshot).__name__}")
+        self._take(snapshot)
+        self._begin_tape()
+
+    def rewind(self, num_steps: int = 1) -> np.ndarray:
+        """Take both worlds back some steps, bit for bit, and return the frame (H, W, 3) that the dream showed then.
+
+        Raises:
+            EnvError: If the last reset or restore is nearer than that, or the truth cannot be restored.
+        """
+        self._of_truth("restore")
+        self._present()
+        assert self._tape is not None
+        moment, actions = self._tape.cut(num_steps)
+        self._take(moment)
+        for action in actions:
+            self._advance(action)
+        return self.dream.snapshot().frame.copy()
+
+    def branch(self, n: int) -> list[PairedEnv]:
+        """Return n independent pairs at the present moment, each with a truth of its own; they share the loaded model.
+
+        Raises:
+            EnvError: If the truth cannot be saved.
+        """
+        now = self.snapshot()
+        pairs = [PairedEnv(self.model, **self._arguments) for _ in range(n)]
+        for pair in pairs:
+            pair.restore(now)
+        return pairs
 
     def set_prompt(self, text: str) -> list[str]:
         """Ask the dream for something else, and the truth too if it can change; returns the words unknown to the dream.
@@ -210,11 +268,51 @@ class PairedEnv(gym.Env[np.ndarray, Any]):
         change = getattr(self.truth.unwrapped, "set_prompt", None)
         if change is not None and not self._present().ended:
             change(text)
+        if self._tape is not None:
+            self._tape.mark(self.snapshot())
         return unknown
 
     def close(self) -> None:
         """Close the truth."""
         self.truth.close()
+
+    def _advance(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        obs, reward, terminated, truncated, info = self.dream.step(action)
+        beside = self._present()
+        if not beside.ended:
+            true_obs, true_reward, true_end, true_cut, _ = self.truth.step(action)
+            frame = np.array(self._to_frame(true_obs), np.uint8)
+            self._beside = replace(beside, frame=frame, steps=beside.steps + 1, ended=bool(true_end or true_cut))
+            info["truth"] = {
+                "obs": frame.copy(),
+                "reward": float(true_reward),
+                "terminated": bool(true_end),
+                "truncated": bool(true_cut),
+            }
+            error = float(mse(obs, frame))
+            info["divergence"] = {
+                "mse": error,
+                "psnr": min(float(psnr(np.array(error))), _PSNR_OF_EQUAL) if error else _PSNR_OF_EQUAL,
+                "mse_copy_last": float(mse(beside.first, frame)),
+                "reward": reward - float(true_reward),
+            }
+        return obs, reward, terminated, truncated, self._said(info)
+
+    def _said(self, info: dict[str, Any]) -> dict[str, Any]:
+        return {**info, "start": f"step {self.warm_up} of the truth", "truth_ended": self._present().ended}
+
+    def _take(self, snapshot: PairedSnapshot) -> None:
+        restore = self._of_truth("restore")
+        self.dream.restore(snapshot.dream)
+        if self._beside is None:
+            self.truth.reset()  # Gymnasium's wrappers let no step through before it
+        restore(snapshot.truth)
+        self._beside = snapshot.beside
+        if self._limit is not None:
+            self._limit._elapsed_steps = snapshot.beside.steps  # which the truth's own snapshot does not hold
+
+    def _begin_tape(self) -> None:
+        self._tape = Tape(self.snapshot()) if hasattr(self.truth.unwrapped, "snapshot") else None
 
     def _warmed_up(self, seed: int, options: dict[str, Any]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         policy = self._make_policy(seed)
@@ -239,3 +337,11 @@ class PairedEnv(gym.Env[np.ndarray, Any]):
         if found is None:
             raise EnvError(f"the truth {type(self.truth.unwrapped).__name__} has no {name}(), so the pair has none")
         return found
+
+
+def _time_limit(env: gym.Env) -> gym.wrappers.TimeLimit | None:
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, gym.wrappers.TimeLimit):
+            return env
+        env = env.env
+    return None
