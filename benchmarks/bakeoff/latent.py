@@ -85,7 +85,8 @@ class Latent(nn.Module):
         self.config = config
         self.grid = (spec.height // _SIDE, spec.width // _SIDE)
         num_values = 3 * _SIDE**2
-        self.code_std = config.residual_std * (num_values / code_dim) ** 0.5  # of a change, if codes keep its energy
+        self.loudness = (num_values / code_dim) ** 0.5  # of codes over pixels, if a code keeps its patch's energy
+        self.code_std = self.loudness * config.residual_std  # of a change
         mean, components = _principal_components(world.frames, code_dim)
         self.register_buffer("mean", mean)  # (values,)
         self.register_buffer("components", components)  # (values, C)
@@ -142,7 +143,7 @@ class Latent(nn.Module):
         with torch.no_grad():
             codes = self.encode(pixels.flatten(0, 1)).float().unflatten(0, pixels.shape[:2])  # (B, T + 1, N, C)
         target, level = codes[:, 1:], inputs.tau[:, :, None, None]
-        noise = self.code_std / self.config.residual_std * draws.normal(*target.shape[1:])
+        noise = self.loudness * draws.normal(*target.shape[1:])
         made = _Inputs(
             target=target,
             noisy=level * target + (1 - level) * noise,
@@ -164,7 +165,8 @@ class Latent(nn.Module):
     ) -> tuple[torch.Tensor, Any]:
         """Return clean codes (B, T, N, C) and the cache."""
         last = previous[:, :, 0]
-        change = estimated_change(noisy, tau, last, self.code_std)
+        # Noise is as much louder than pixels' noise as codes are than pixels, so the gain is that of pixels.
+        change = estimated_change(noisy, tau, last, self.config.residual_std)
         x = self.embed(torch.cat([change, last, last - previous[:, :, 1]], dim=-1) / self.code_std)
         x, cache = self.trunk(x, tau, action, text, cache)
         return last + self.code_std * self.to_change(x).float(), cache
