@@ -30,7 +30,7 @@ def _net(**changes):
     net = new_renderer(tiny(), _spec(**changes), seed=0)
     chance = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for layer in [net.head, *(block.modulate for block in [*net.before, *net.after])]:
+        for layer in (net.head, net.modulate):
             layer.weight.normal_(std=0.05, generator=chance)
     return net
 

@@ -14,6 +14,7 @@ Three ideas carry it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -68,18 +69,15 @@ def tiny_renderer() -> RendererConfig:
 class _Block(nn.Module):
     """Two convolutions beside a skip, modulated between them by the conditioning."""
 
-    def __init__(self, width: int, dim: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
-        self.modulate = nn.Linear(dim, 2 * width)
-        nn.init.zeros_(self.modulate.weight)
-        nn.init.zeros_(self.modulate.bias)
 
-    def forward(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        scale, shift = self.modulate(c)[:, :, None, None].chunk(2, dim=1)
-        y = self.first(F.silu(x)) * (1 + scale) + shift  # (B, C, H, W)
-        return x + self.second(F.silu(y))
+    def forward(self, x: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
+        y = self.first(F.silu(x))  # (B, C, H, W)
+        scale, shift = modulation[:, :, None, None].to(y.dtype).chunk(2, dim=1)
+        return x + self.second(F.silu(y * (1 + scale) + shift))
 
 
 class RenderNet(nn.Module):
@@ -106,13 +104,16 @@ class RenderNet(nn.Module):
         )
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.down = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths)])
-        self.before = nn.ModuleList([_Block(width, dim) for width in widths[1:]])
-        self.after = nn.ModuleList([_Block(width, dim) for width in widths])
+        self.before = nn.ModuleList([_Block(width) for width in widths[1:]])
+        self.after = nn.ModuleList([_Block(width) for width in widths])
+        self._modulated = [2 * width for width in (*widths[1:], *reversed(widths))]  # in the order of use
+        self.modulate = nn.Linear(dim, sum(self._modulated))  # of all blocks at once: small products are slow
         self.up = nn.ModuleList([nn.Conv2d(b, a, 1) for a, b in pairwise(widths)])
         self.head = nn.Conv2d(widths[0], 9, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        assert self.head.bias is not None
-        nn.init.zeros_(self.head.bias)
+        for layer in (self.modulate, self.head):
+            nn.init.zeros_(layer.weight)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
 
     def forward(
         self,
@@ -137,18 +138,27 @@ class RenderNet(nn.Module):
         else:
             change = (noisy - tau[:, None, None, None] * plain) * self._wiener(tau)[:, None, None, None]
         c = self.embed(_octaves(torch.cat([light, tau[:, None]], dim=1)))  # (B, D)
+        modulations = iter(self.modulate(c).split(self._modulated, dim=1))
         x = torch.cat([view, previous, change / self.config.residual_std], dim=1)  # (B, C, H, W)
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        x = self.stem(x.to(self.stem.weight.dtype).contiguous(memory_format=torch.channels_last))
         skips = []
         for down, block in zip(self.down, self.before, strict=True):
             skips.append(x)
-            x = block(down(x), c)  # (B, C, H / 2, W / 2), and so on
-        x = self.after[-1](x, c)
+            x = block(down(x), next(modulations))  # (B, C, H / 2, W / 2), and so on
+        x = self.after[-1](x, next(modulations))
         for up, block, skip in zip(reversed(self.up), reversed(self.after[:-1]), reversed(skips), strict=True):
-            x = block(F.interpolate(up(x), scale_factor=2.0) + skip, c)
+            x = block(F.interpolate(up(x), scale_factor=2.0) + skip, next(modulations))
         sharp, spread, offset = self.head(F.silu(x)).float().chunk(3, dim=1)  # (B, 3, H, W) each
         color = (plain + 1) / 2
         return 2 * (color * (1 + sharp) + _spread(color) * spread + offset) - 1
+
+    def in_bfloat16(self) -> RenderNet:
+        """Return a copy that convolves in bfloat16; the conditioning stays in float32."""
+        net = copy.deepcopy(self)
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d):
+                module.bfloat16()
+        return net
 
     def _wiener(self, tau: torch.Tensor) -> torch.Tensor:
         """Return the factor that turns a noisy change into its linear least-squares estimate."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,10 @@ class Renderer:
         """Number of weights."""
         return sum(parameter.numel() for parameter in self.net.parameters())
 
+    @cached_property
+    def _in_bfloat16(self) -> RenderNet:
+        return self.net.in_bfloat16()
+
     def to(self, device: str) -> Renderer:
         """Return the renderer on a device."""
         return Renderer(self.net.to(device), name=self.name, sha=self.sha, metrics=self.metrics, meta=self.meta)
@@ -98,6 +103,7 @@ class Renderer:
         shown = torch.zeros((len(light), 4, *view.shape[2:]), device=self.device)
         if previous is not None:
             shown[:, :3], shown[:, 3] = self._signed(previous), 1
+        net = self._in_bfloat16 if bfloat16 else self.net
         num_steps = self.config.sampler_steps if sampler_steps is None else sampler_steps
         levels = schedule(num_steps)
         shape = (3, self.spec.height, self.spec.width)
@@ -105,8 +111,7 @@ class Renderer:
         frame = shown[:, :3]
         for k, level in enumerate(levels):
             tau = torch.full((len(light),), level, device=self.device)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
-                frame = self.net(None if k == 0 else z, tau, view, light, shown)
+            frame = net(None if k == 0 else z, tau, view, light, shown)
             if z is not None and k + 1 < num_steps:
                 z = z + (levels[k + 1] - level) / (1 - level) * (frame.clamp(-1, 1) - z)
         levels_8 = ((frame.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
