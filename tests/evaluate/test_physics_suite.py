@@ -2,18 +2,24 @@
 
 import json
 from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
+from PIL import Image
 from rolling_world import ENV_ID, roll
 from typer.testing import CliRunner
 
 from worldsim.cli import app
 from worldsim.errors import CheckpointError, EnvError
-from worldsim.evaluate.physics import Plan, bench, export_scenes, full_plan, quick_plan
+from worldsim.evaluate.physics import Plan, bench, export_scenes, full_plan, prepare_truth, quick_plan
 from worldsim.evaluate.physics.candidates import Candidate, Request, candidate, from_callable, from_env, from_folder
 from worldsim.evaluate.physics.cases import read_cases
 from worldsim.evaluate.physics.exchange import clip_from_tracks, load_clip, load_foreign, save_clip
+from worldsim.evaluate.physics.outcome import FACTS, SCHEMA
+from worldsim.store.formats.films import FilmWriter
 
 PLAN = Plan(
     suite="lab",
@@ -30,6 +36,8 @@ PLAN = Plan(
     gravity_pairs=0,
     fact_seeds=0,
 )
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "physics" / "results"
 
 
 def frozen(frames, actions, prompt, seed):
@@ -61,8 +69,9 @@ def test_a_run_keeps_figures_clips_and_a_report(run):
     folder, figures = run
     assert json.loads((folder / "run" / "result.json").read_text())["headline"] == figures["headline"]
     table = (folder / "run" / "clips.csv").read_text().splitlines()
-    assert table[0].startswith("scenario,split,clip,row,sample,metric,value,failed,model")
-    assert sum(",model," in line and ",ade," in line for line in table) == 3 * 2  # clips, noise seeds
+    names = table[0].split(",")
+    assert names[:5] == ["scenario", "split", "clip", "row", "sample"] and {"ade", "failed", "commit"} <= set(names)
+    assert sum(line.split(",")[3] == "model" for line in table) == 3 * 2  # clips, noise seeds
     page = (folder / "report.html").read_text()
     assert "projectile" in page and "http://" not in page and "<canvas" in page
 
@@ -76,6 +85,38 @@ def test_a_run_goes_on_without_asking_the_model_again_and_scores_the_same(run):
     silent = replace(from_callable(frozen), imagine=never)
     again = bench(silent, PLAN, folder=folder / "run", rescore=True)
     assert again["scenarios"] == figures["scenarios"] and again["headline"] == figures["headline"]
+
+
+def test_the_result_is_as_the_schema_says(run):
+    schema = json.loads(SCHEMA.read_text())
+    figures = run[1]
+    jsonschema.validate(figures, schema)
+    facts = figures["rows"]["copy_last"]["run"]
+    assert set(FACTS) <= set(facts) and facts["noise_seeds"] == 2 and len(figures["headline_by_noise_seed"]) == 2
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({name: value for name, value in figures.items() if name != "rows"}, schema)
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*-64*.json")), ids=lambda path: path.stem)
+def test_committed_results_are_as_the_schema_says(path):
+    jsonschema.validate(json.loads(path.read_text()), json.loads(SCHEMA.read_text()))
+
+
+def test_two_models_share_what_needs_none(run, tmp_path):
+    folder, figures = run
+    truth = folder / "run" / "truth"
+    before = {path: path.stat().st_mtime_ns for path in truth.rglob("*.*") if path.name != "plan.json"}
+
+    def blank(frames, actions, prompt, seed):
+        return np.zeros((len(actions), *frames.shape[1:]), np.uint8)
+
+    other = bench(from_callable(blank), PLAN, folder=tmp_path / "run", truth=truth)
+    assert {path: path.stat().st_mtime_ns for path in before} == before and len(before) > 9
+    for row in ("truth", "copy_last", "linear"):
+        assert other["rows"][row]["metrics"] == figures["rows"][row]["metrics"]
+    assert other["rows"]["model"]["metrics"]["permanence"]["value"] == 0  # nothing is behind a darkness
+    assert figures["rows"]["model"]["metrics"]["permanence"]["value"] > 0.9
+    assert prepare_truth(PLAN, truth) == 3
 
 
 def test_another_plan_or_model_is_refused(run):
@@ -96,12 +137,21 @@ def test_scenes_made_elsewhere_are_scored_from_a_folder_of_results(tmp_path):
     assert len((tmp_path / "scenes" / key / "actions.csv").read_text().splitlines()) == 1 + plan.horizon
     results = tmp_path / "results"
     results.mkdir()
-    clips = read_cases(tmp_path / "run" / "truth" / "clips", ["projectile.train.0", "projectile.train.1"])
-    for scene, case in zip(listed["scenes"], clips, strict=True):
-        big = case.clip.future.repeat(2, axis=1).repeat(2, axis=2)  # another lab's larger frames
-        np.save(results / f"{scene['key']}.npy", big)
+    clips = list(read_cases(tmp_path / "run" / "truth" / "clips", ["projectile.train.0", "projectile.train.1"]))
+    keys = [scene["key"] for scene in listed["scenes"]]
+    # Another lab's frames are larger. One scene comes as a film, the other as pictures.
+    film, pictures = (case.clip.future.repeat(4, axis=1).repeat(4, axis=2) for case in clips)
+    with FilmWriter(results / f"{keys[0]}.mp4", 256, 256, Fraction(20)) as writer:
+        writer.add(film)
+    (results / keys[1]).mkdir()
+    for t, frame in enumerate(pictures):
+        Image.fromarray(frame).save(results / keys[1] / f"{t:03d}.png")
     figures = bench(str(results), plan, folder=tmp_path / "run")
     assert figures["model"] == "results" and figures["headline"]["value"] == pytest.approx(100)
+    found = json.loads((tmp_path / "run" / "scores" / "projectile.train.0.json").read_text())["model#0"]["metrics"]
+    assert 0 < found["mse"] < 20 and found["ade"] < 0.05  # a film is not quite what was written
+    again = json.loads((tmp_path / "run" / "scores" / "projectile.train.1.json").read_text())["model#0"]["metrics"]
+    assert again["mse"] == 0
 
 
 def test_a_missing_result_is_named(tmp_path):

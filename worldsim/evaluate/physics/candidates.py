@@ -17,10 +17,11 @@ import gymnasium as gym
 import numpy as np
 from PIL import Image
 
-from worldsim.errors import CheckpointError, EnvError, MissingExtraError
+from worldsim.errors import CheckpointError, EnvError
 from worldsim.evaluate.setting import setting_warnings
 from worldsim.model import WorldModel, load
 from worldsim.sim import pick_device
+from worldsim.store.formats.films import read_film
 
 __all__ = ["Candidate", "Request", "candidate", "from_callable", "from_env", "from_folder", "from_model"]
 
@@ -253,12 +254,7 @@ def _read_result(root: Path, key: str) -> np.ndarray:
             "generate every scene that worldsim bench physics --export lists"
         )
     if path.suffix == _FILM:
-        try:
-            import av
-        except ImportError:
-            raise MissingExtraError("av", "video", "read films") from None
-        with av.open(str(path)) as container:
-            return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        return read_film(path)
     if path.suffix in _ARRAYS:
         data = np.load(path)
         return data["frames"] if path.suffix == ".npz" else data

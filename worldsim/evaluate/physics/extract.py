@@ -42,6 +42,7 @@ SLIGHT = 0.2
 """Share of an object's area below which what is seen of it tells no position."""
 _DARK = 112.0  # brightest level of screens, hands and rods, which hide things
 _DIM = 160.0  # the same of borders, which are brighter than that nowhere and darker than the floor
+_DARKENED = 0.2  # of a frame
 _HIDING = 0.4  # of an object's outline that is covered where it is hidden
 _GREY = 180.0  # level of the surroundings where a blob has no grey neighbours
 _WHOLE = 0.97  # of an outline in view, from which an object counts as seen whole
@@ -140,6 +141,9 @@ class _Extraction:
         names = _hues(clip)
         self.hue_of = np.array([names.index(body.color) for body in self.bodies])
         self.coverage, self.hue, self.dark, self.dim = _read_pixels(frames, clip, names)
+        for shade in (self.dark, self.dim):  # what darkens a whole frame hides nothing in it
+            share = shade.mean(axis=(1, 2))
+            shade[share > 2 * share[: clip.num_context].max() + _DARKENED] = False
         self.blobs = _find_blobs(self.coverage, self.hue, self.u, self.v)
         self.grid = _disc_points()
 

@@ -20,7 +20,12 @@ from worldsim.evaluate.physics.summary import clip_csv, summarise
 from worldsim.evaluate.setting import commit_name
 from worldsim.model import WorldModel
 
-__all__ = ["bench", "run_figures"]
+__all__ = ["FACTS", "SCHEMA", "bench", "run_figures"]
+
+FACTS = ("checkpoint_sha", "parameters", "sampler_steps", "training_minutes", "data", "trained_at_commit")
+"""What a world model knows of itself."""
+SCHEMA = Path(__file__).with_name("result.schema.json")
+"""What the JSON of a run holds, as JSON Schema."""
 
 
 def bench(
@@ -75,8 +80,8 @@ def bench(
         run = run_suite(tested, plan, folder, truth=truth, workers=workers, minutes=minutes, progress=progress)
     else:
         run = run_foreign(tested, load_foreign(clips), folder, workers=workers, seeds=plan.seeds, progress=progress)
-    figures = run_figures(run)
-    (folder / "result.json").write_text(json.dumps(_plain(figures), indent=1) + "\n", encoding="utf-8")
+    figures = _plain(run_figures(run))
+    (folder / "result.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     (folder / "clips.csv").write_text(clip_csv(run.scores(), figures["run"]), encoding="utf-8")
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
@@ -85,16 +90,18 @@ def bench(
 
 
 def _plain(value: Any) -> Any:
-    """Return JSON values in which what is not finite is None."""
+    """Return JSON values of six digits, in which what is not finite is None."""
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if np.isfinite(value) else None
+    return value
 
 
 def run_figures(run: Run) -> dict[str, Any]:
-    """Return the figures of a run as JSON values; the keys are those of the design, and ``run`` says what with."""
+    """Return the figures of a run as JSON values; ``SCHEMA`` says which, and ``run`` with what."""
     planted = {key: found for key, found in run.part("corruptions").items() if key in run.keys}
     tables = summarise(run.scores(), planted)
     facts = run_facts(run)
@@ -115,11 +122,11 @@ def run_figures(run: Run) -> dict[str, Any]:
 
 
 def run_facts(run: Run) -> dict[str, Any]:
-    """Return what is printed on every row: model, sampler, training, data, sizes, speed, code."""
+    """Return what is printed on every row: model, sampler, training, data, sizes, speed, code; None if not known."""
     plan = run.plan
     return {
         "model": run.candidate.name,
-        **run.candidate.facts,
+        **{name: run.candidate.facts.get(name) for name in FACTS},
         "ms_per_frame": run.ms_per_frame,
         "suite": plan.suite,
         "size": plan.size,

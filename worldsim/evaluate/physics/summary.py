@@ -332,16 +332,17 @@ def _paired(table: Table, clips: Sequence[str]) -> dict[str, Any]:
 
 
 def clip_csv(scores: Scores, facts: Mapping[str, Any]) -> str:
-    """Return every value as CSV, one a line, with the facts of the run behind it."""
+    """Return CSV with one line per clip, row and noise sample: its metrics, those that failed, the facts of the run."""
+    metrics = list(dict.fromkeys(m for found in scores.values() for score in found.values() for m in score["metrics"]))
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["scenario", "split", "clip", "row", "sample", "metric", "value", "failed", *facts])
+    writer.writerow(["scenario", "split", "clip", "row", "sample", *metrics, "failed", *facts])
     for clip, found in scores.items():
         scenario, split, number = clip.split(".")
         for row, score in found.items():
             name, _, sample = row.partition("#")
-            for metric, value in score["metrics"].items():
-                failed = int(metric in score["failed"])
-                line = [scenario, split, number, name, sample, metric, f"{value:.6g}", failed]
-                writer.writerow([*line, *facts.values()])
+            values = [f"{score['metrics'][m]:.5g}" if m in score["metrics"] else "" for m in metrics]
+            writer.writerow(
+                [scenario, split, number, name, sample, *values, " ".join(score["failed"]), *facts.values()]
+            )
     return out.getvalue()
