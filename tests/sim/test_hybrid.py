@@ -166,7 +166,7 @@ def test_sampling_in_several_steps_takes_noise_keyed_by_seed_and_time(path):
     assert _same([env.step(action)[0] for action in _actions(3)], expected)
     assert _same(env.reset(seed=6)[0], first)
     plain = {mode: env.unwrapped.truth.reset(seed=6)[0][f"{mode}/front"][None] for mode in PLAIN_MODES}
-    draw = env.unwrapped.renderer.draw
+    draw = env.unwrapped.model.draw
     frames = [draw(plain, seeds=np.array([k]), steps=np.array([0]), sampler_steps=3) for k in (1, 2)]
     assert not _same(*frames)
     env.close()

@@ -123,7 +123,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         if sampler_steps is not None and sampler_steps < 1:
             raise EnvError(f"sampler_steps is a number of denoiser calls, at least 1; got {sampler_steps}")
         device = pick_device(device)
-        self.renderer = model if isinstance(model, Renderer) else load_renderer(model).to(device)
+        self.model = model if isinstance(model, Renderer) else load_renderer(model).to(device)
         self.render_mode = render_mode
         self.sampler_steps, self.threads = sampler_steps, threads
         self.bfloat16 = precision == "bfloat16" or (precision == "auto" and _has_bfloat16(device))
@@ -134,7 +134,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         self._is_frame = False
         inner = self.truth.observation_space
         assert isinstance(inner, gym.spaces.Dict)
-        frame = gym.spaces.Box(0, 255, (self.renderer.spec.height, self.renderer.spec.width, 3), np.uint8)
+        frame = gym.spaces.Box(0, 255, (self.model.spec.height, self.model.spec.width, 3), np.uint8)
         drawn = {f"rgb/{name}": frame for name in self._cameras} if "rgb" in self._wanted else {}
         spaces = {**{key: space for key, space in inner.items() if self._is_shown(key)}, **drawn}
         self._is_frame = list(spaces) == list(drawn) and len(drawn) == 1
@@ -149,7 +149,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
     def _make_truth(
         self, env_id: str | None, obs_modes: Sequence[str], cameras: Sequence[str], truth: Mapping[str, Any]
     ) -> Any:
-        spec = self.renderer.spec
+        spec = self.model.spec
         env_id = env_id or spec.env_id
         hidden = dict.fromkeys([*(mode for mode in obs_modes if mode != "rgb"), *PLAIN_MODES])
         modes = [*(["rgb"] if self.truth_obs else []), *hidden]
@@ -166,7 +166,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         if shape != (spec.height, spec.width, 3):
             env.close()
             raise EnvError(
-                f"the renderer {self.renderer.name!r} draws frames of {spec.height}x{spec.width} pixels; {env_id} was "
+                f"the renderer {self.model.name!r} draws frames of {spec.height}x{spec.width} pixels; {env_id} was "
                 f"asked for {shape}; leave height and width out"
             )
         return env
@@ -223,7 +223,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
             cameras=self._cameras,
             seed=self._seed,
             elapsed=self._elapsed,
-            renderer_sha=self.renderer.sha,
+            renderer_sha=self.model.sha,
         )
 
     def restore(self, snapshot: HybridSnapshot) -> None:
@@ -253,7 +253,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
     def branch(self, n: int) -> list[HybridEnv]:
         """Return n independent envs at the present moment; they share the loaded renderer."""
         now = self.snapshot()
-        envs = [HybridEnv(self.renderer, **self._arguments) for _ in range(n)]
+        envs = [HybridEnv(self.model, **self._arguments) for _ in range(n)]
         for env in envs:
             env.restore(now)
         return envs
@@ -287,7 +287,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         """Return what the cameras show, (C, H, W, 3) uint8; camera c has the noise of seed + c."""
         num = len(self._cameras)
         with torch_threads(self.threads):
-            return self.renderer.draw(
+            return self.model.draw(
                 {mode: np.stack([obs[f"{mode}/{name}"] for name in self._cameras]) for mode in PLAIN_MODES},
                 self._frames,
                 seeds=self._seed + np.arange(num),
@@ -320,10 +320,10 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
     def _checked(self, snapshot: Any) -> HybridSnapshot:
         if not isinstance(snapshot, HybridSnapshot):
             raise EnvError(f"restore needs a HybridSnapshot from snapshot(); got {type(snapshot).__name__}")
-        if snapshot.renderer_sha != self.renderer.sha or snapshot.cameras != self._cameras:
+        if snapshot.renderer_sha != self.model.sha or snapshot.cameras != self._cameras:
             raise EnvError(
                 f"the snapshot is of the renderer {snapshot.renderer_sha} and the cameras {snapshot.cameras}; this env "
-                f"has {self.renderer.sha} and {self._cameras}; its `truth` can be drawn anew: "
+                f"has {self.model.sha} and {self._cameras}; its `truth` can be drawn anew: "
                 "reset(options={'snapshot': snapshot.truth})"
             )
         return snapshot
