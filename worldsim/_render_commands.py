@@ -42,8 +42,8 @@ def train_renderer(
     """Train a renderer, which draws frames from plain pictures of a truth; Ctrl-C saves, --resume goes on."""
     from worldsim.model import load_renderer
     from worldsim.sim import pick_device
-    from worldsim.train.renderer import RenderTrainConfig
-    from worldsim.train.renderer import train_renderer as train_on
+    from worldsim.train import RenderTrainConfig
+    from worldsim.train import train_renderer as train_on
 
     if (minutes is None) == (steps is None):
         raise WorldsimError("train-renderer needs either --minutes or --steps, for example --minutes 45")

@@ -281,6 +281,7 @@ def test_wrong_use_is_said_and_changes_nothing(env, path):
         ({"device": "tpu"}, EnvError, "device"),
         ({"cameras": ("roof",)}, EnvError, "cameras"),
         ({"obs_modes": ()}, EnvError, "obs_modes"),
+        ({"obs_modes": ("rgb", "rgb")}, EnvError, "each once"),
         ({"height": 48}, EnvError, "32x32"),
         ({"env_id": "CartPole-v1"}, EnvError, "cannot be drawn"),
         ({"env_id": "worldsim/Lab-v0"}, EnvError, "obs_modes"),

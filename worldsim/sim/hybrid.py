@@ -154,8 +154,8 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         hidden = dict.fromkeys([*(mode for mode in obs_modes if mode != "rgb"), *PLAIN_MODES])
         modes = [*(["rgb"] if self.truth_obs else []), *hidden]
         kwargs = {**spec.env_kwargs, **truth, "obs_modes": modes, "cameras": cameras}
-        if not obs_modes or isinstance(obs_modes, str):
-            raise EnvError(f"obs_modes must be a list of the modes of {env_id}; got {obs_modes!r}")
+        if not obs_modes or isinstance(obs_modes, str) or len(set(obs_modes)) < len(obs_modes):
+            raise EnvError(f"obs_modes must be a list of the modes of {env_id}, each once; got {obs_modes!r}")
         try:
             env = gym.make(env_id, disable_env_checker=True, **kwargs).unwrapped
         except TypeError as error:

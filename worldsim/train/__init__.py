@@ -2,5 +2,6 @@
 
 from worldsim.train.config import TrainConfig
 from worldsim.train.loop import train
+from worldsim.train.renderer import RenderTrainConfig, train_renderer
 
-__all__ = ["TrainConfig", "train"]
+__all__ = ["RenderTrainConfig", "TrainConfig", "train", "train_renderer"]
