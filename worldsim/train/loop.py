@@ -15,7 +15,6 @@ import copy
 import json
 import math
 import os
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
@@ -43,6 +42,7 @@ from worldsim.train.config import TrainConfig
 from worldsim.train.critic import Critic
 from worldsim.train.data import Dataset, action_numbers, factor_ranges, mirrored
 from worldsim.train.draws import Draws, Inputs
+from worldsim.train.git import git_sha
 from worldsim.train.inherit import inherit
 from worldsim.train.memory import estimate, free_bytes
 from worldsim.train.objective import Losses, Objective, losses, make_inputs
@@ -503,7 +503,7 @@ class _Trainer:
             card=self.card,
             metrics={"validation": self.history},
             meta={
-                "git_sha": _git_sha(),
+                "git_sha": git_sha(),
                 "env_fingerprint": self.fingerprint,
                 "init_sha": self.parent,
                 "training": {
@@ -529,14 +529,3 @@ def _read_state(run: Path) -> dict[str, Any]:
         return torch.load(run / "state.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes its reader say
         raise CheckpointError(f"{run / 'state.pt'} is damaged ({error}); start a new run with init={run}") from None
-
-
-def _git_sha() -> str:
-    result = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-        check=False,
-    )
-    return result.stdout.strip() or "unknown"
