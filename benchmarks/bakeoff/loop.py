@@ -140,33 +140,28 @@ class _Loop:
         last_report = last_save = self.clock()
         recent, shown_frames, shown_s = [], self.stage_frames, self.elapsed_s
         is_first = True
-        try:
-            while self.elapsed_s < 60 * self.budget.minutes:
-                if self.elapsed_s >= self._stage_end_s:
-                    self._next_stage()
-                    recent, shown_frames, shown_s, is_first = [], 0, self.elapsed_s, True
-                began = self.clock()
-                recent.append(self._step())
-                now = self.clock()
-                if not (is_first and self.budget.compile):  # the first step compiles
-                    self.elapsed_s += now - began
-                is_first = False
-                if now - last_report >= self.budget.report_s:
-                    speed = (self.stage_frames - shown_frames) / max(self.elapsed_s - shown_s, 1e-9)
-                    self._report(float(np.mean(recent)), speed)
-                    recent, shown_frames, shown_s, last_report = [], self.stage_frames, self.elapsed_s, now
-                is_over = self.elapsed_s >= 60 * self.budget.minutes
-                if not is_over and self.elapsed_s >= self._next_look_s:
-                    self._look(self.clips.every(_LOOK_AT_EVERY))
-                    self.save()
-                    last_save = self.clock()
-                elif now - last_save >= self.budget.save_s:
-                    self.save()
-                    last_save = self.clock()
-        except KeyboardInterrupt:
-            self.save()
-            self.log(f"stopped at step {self.step}; saved. The same command goes on from there")
-            raise
+        while self.elapsed_s < 60 * self.budget.minutes:
+            if self.elapsed_s >= self._stage_end_s:
+                self._next_stage()
+                recent, shown_frames, shown_s, is_first = [], 0, self.elapsed_s, True
+            began = self.clock()
+            recent.append(self._step())
+            now = self.clock()
+            if not (is_first and self.budget.compile):  # the first step compiles
+                self.elapsed_s += now - began
+            is_first = False
+            if now - last_report >= self.budget.report_s:
+                speed = (self.stage_frames - shown_frames) / max(self.elapsed_s - shown_s, 1e-9)
+                self._report(float(np.mean(recent)), speed)
+                recent, shown_frames, shown_s, last_report = [], self.stage_frames, self.elapsed_s, now
+            is_over = self.elapsed_s >= 60 * self.budget.minutes
+            if not is_over and self.elapsed_s >= self._next_look_s:
+                self._look(self.clips.every(_LOOK_AT_EVERY))
+                self.save()
+                last_save = self.clock()
+            elif now - last_save >= self.budget.save_s:
+                self.save()
+                last_save = self.clock()
         self.save()
         scores = self._look(self.clips)
         stage_s = self.elapsed_s - self._stage_begin_s
@@ -207,11 +202,9 @@ class _Loop:
             group["lr"] = self._rate()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.step, self.stage_step, self.stage_frames = (
-            self.step + 1,
-            self.stage_step + 1,
-            self.stage_frames + num_frames,
-        )
+        self.step += 1
+        self.stage_step += 1
+        self.stage_frames += num_frames
         keep = min(budget.ema, (1 + self.stage_step) / (10 + self.stage_step))
         with torch.no_grad():
             for name, value in self.design.named_parameters():

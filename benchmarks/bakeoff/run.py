@@ -47,6 +47,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last save, at most a minute ago", file=sys.stderr)
         return 130
 
 
