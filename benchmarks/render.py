@@ -18,6 +18,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import torch
+from PIL import Image
 
 import worldsim  # noqa: F401 - registers the worlds
 from worldsim.metrics import pooled_ratio_interval, squared_error
@@ -29,6 +30,17 @@ from worldsim.train.render_scores import draw_episodes, draw_strip, previous_fra
 FIRST_SEED = 200_000
 SAMPLER_STEPS = (1, 2, 4)
 WARM, TIMED = 20, 200  # steps
+MOMENTS = (
+    ("front", "clear noon, heavy traffic"),
+    ("front", "雨夜"),
+    ("left", "clear dusk"),
+    ("right", "rain in the daytime"),
+    ("rear", "fog by day"),
+    ("chase", "a clear night, heavy traffic"),
+    ("birds_eye", "clear day"),
+    ("chase", "黄昏 雨"),
+)
+"""Camera and prompt of each column of the sheet."""
 
 
 def interval(frames, pairs):
@@ -81,6 +93,24 @@ def speeds(renderer, env_id):
     return {name: 1 / float(np.median(spent[WARM:])) for name, spent in times.items()}
 
 
+def sheet(path, renderer):
+    """Write a picture: plain colours above drawn above true frames, of moments that prompts ask for."""
+    columns = []
+    for seed, (camera, prompt) in enumerate(MOMENTS, FIRST_SEED + 500):
+        env = HybridEnv(renderer, obs_modes=("rgb", "plain"), cameras=(camera,), truth_obs=True)
+        obs, info = env.reset(seed=seed, options={"prompt": prompt})
+        act = env.policies["mixture"](seed)
+        for _ in range(WARM):
+            obs, _, terminated, _, info = env.step(act(obs, info))
+            if terminated:
+                break
+        columns.append([obs[f"plain/{camera}"], obs[f"rgb/{camera}"], info["truth_obs"][f"rgb/{camera}"]])
+        env.close()
+    picture = np.concatenate([np.concatenate(column, axis=0) for column in columns], axis=1)
+    image = Image.fromarray(picture)
+    image.resize((image.width * 3, image.height * 3), Image.Resampling.NEAREST).save(path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
@@ -100,6 +130,7 @@ def main():
         pairs = collect_pairs(folder, config)
         table, drawn = scored(pairs, renderer, bfloat16)
         draw_strip(arguments.out / "frames.png", drawn, pairs)
+    sheet(arguments.out / "prompts.png", renderer)
     result = {
         "model": renderer.name,
         "checkpoint_sha": renderer.sha,
