@@ -108,6 +108,19 @@ def test_the_headline_lies_in_its_interval_and_counts_clips(scores):
     assert found["scenarios"] == 2 and found["n"] == 4
 
 
+def test_one_clip_per_scenario_has_a_score_and_no_interval(scores):
+    one = [key for key in scores if key.endswith(".0")]
+    found = headline(Table(scores), "linear", one)
+    assert found["value"] is not None and found["lo"] is None and found["hi"] is None
+
+
+def test_a_film_costs_less_than_a_small_jpeg(cases):
+    clip = cases[0].clip
+    ruler = Ruler(clip, cases[0].perturbed.future)
+    film, jpeg = (ruler.score(frames).metrics for frames in (rows.film(clip.future, clip.dt), rows.codec(clip.future)))
+    assert 0 < film["mse"] < jpeg["mse"] and film["ade"] < 0.05
+
+
 def test_every_planted_corruption_is_caught(scores, planted):
     table = summarise(scores, planted)["corruptions"]
     wanted = {*rows.CORRUPTIONS, "wrong_scene", "gravity_changed"}

@@ -77,6 +77,20 @@ def test_gravity_bounce_and_period_are_read_from_frames(clips):
     assert swung["length_error"] < 0.01
 
 
+def test_a_ball_that_rolls_loses_nothing_and_one_that_is_braked_does():
+    env = gym.make("worldsim/Lab-v0")
+    clip = record_clip(env, "rolling", 200_001, num_context=16, horizon=24, variation={"change": "none", "speed": 0.9})
+    env.close()
+    true = truth_tracks(clip)
+    assert values(score_clip(clip, extract(clip.frames, clip)))["friction_error"] < 0.01
+    t = np.maximum(np.arange(len(clip)) - 15, 0) * clip.dt
+    braked = true.world.copy()
+    braked[:, 0, 0] -= 0.5 * 0.05 * 9.81 * t**2 * np.sign(true.world[-1, 0, 0] - true.world[0, 0, 0])
+    gravity = float(clip.gravity.mean())
+    found = values(score_clip(clip, replace(true, world=braked)))["friction_error"]
+    assert found == pytest.approx(0.05 * 9.81 / gravity, abs=0.002)
+
+
 def test_a_frozen_film_fails_the_laws(clips):
     assert score_clip(clips["projectile"], frozen(clips["projectile"])).metrics["gravity_error"].value == 1.0
     assert score_clip(clips["pendulum"], frozen(clips["pendulum"])).metrics["period_error"].value == 1.0
