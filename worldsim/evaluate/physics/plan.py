@@ -87,7 +87,7 @@ def full(suite: str) -> Plan:
     """Return a plan for figures to publish."""
     plan = quick(suite)
     if suite == "lab":
-        clips = {"train": 6, "low": 3, "high": 3, "combination": 3}
+        clips = {"train": 4, "low": 2, "high": 2, "combination": 2}
         return replace(
             plan,
             size="full",
@@ -97,7 +97,7 @@ def full(suite: str) -> Plan:
             corrupted=1,
             sweeps=4,
             ensembles=2,
-            gravity_pairs=6,
+            gravity_pairs=4,
             fact_seeds=4,
         )
     return replace(plan, size="full", clips={"train": 32}, training_clips=64, corrupted=8, sweeps=8)

@@ -34,7 +34,7 @@ ROW_NAMES = {
     "linear": "constant speed in pixels",
     "nearest_training_clip": "nearest clip under training seeds",
     "copy_last": "copy of the last frame",
-    "wrong_scene": "wrong scene, same colour",
+    "wrong_scene": "wrong scene",
 }
 """What tables call the rows, in their order."""
 _SHOWN = (
@@ -49,6 +49,25 @@ _CURVES = (
 )
 _STATE_CURVES = _CURVES[:2]
 """What is drawn of a world whose state is read; the others are in the JSON."""
+_SCENARIOS = "In range, then out of it. Italic: within twice the floor, that is as good as the ruler can tell."
+_OVERLAYS = "Over the last context frame: black the truth, blue the model, dashed the law fitted to the model."
+_CONTROL = (
+    "One start, one dimension of the action at several doses. What is imagined is read by the truth's own branches. "
+    "Sign, gain and Spearman are 1 for the truth and 0.5, 0, 0 for a frozen video; p is of a permutation of the "
+    "branches; a shuffled ratio of 1 says that another action would have done as well."
+)
+_DOSED = (
+    *("sign", "gain", "spearman", "identified", "permutation_p", "delta_error", "shuffled_ratio", "zeroed_ratio"),
+)
+_FOLLOWED = (
+    *("yaw_error_deg", "yaw_error_still_deg", "place_error_m", "place_error_still_m", "body_error_m", "state_gain"),
+    *("mirror_ratio", "loop_return", "causality_levels"),
+)
+_CALLED = {
+    **{"n": "starts", "permutation_p": "p", "causality_levels": "causality", "body_error_m": "body error m"},
+    **{"yaw_error_deg": "yaw error °", "yaw_error_still_deg": "if still °"},
+    **{"place_error_m": "place error m", "place_error_still_m": "if still m"},
+}
 _SCALE = 4
 _STYLE = """
 .overlay { display: inline-block; margin: 0 14px 18px 0; width: 300px; vertical-align: top; }
@@ -99,29 +118,33 @@ def report_html(figures: Mapping[str, Any], run: Run) -> str:
     shown = {name: value for name, value in figures.items() if name != "curves"}
     title = f"Physics of {figures['model']} on {figures['suite']}"
     cases = _shown_cases(run)
+    overlays = [_overlay(key, clip, frames) for key, clip, frames in cases if clip.objects and clip.split == "train"]
+    what = "State read from frames, in metres and seconds," if overlays else "Frames, and poses decoded from them,"
     body = f"""
 <h1>{escape(title)}</h1>
-<p class="soft">State read from frames, in metres and seconds, against the simulator's.</p>
+<p class="soft">{what} against the simulator's.</p>
 <p class="verdict">{escape(verdict(figures))}</p>
 {"".join(f'<p class="warning">{escape(text)}</p>' for text in figures["notes"])}
 {_player(run, cases)}
-<h2>Rows</h2>{_rows_table(figures)}
-<h2>Scenario by scenario</h2>
-<p class="soft">In range, then out of it. Italic: within twice the floor, that is as good as the ruler can tell.</p>
-{_scenario_tables(figures)}
-<h2>Over the horizon</h2>{_curves(figures)}
-<h2>Trajectories and fitted laws</h2>
-<p class="soft">Over the last context frame: black the truth, blue the model, dashed the law fitted to the model.</p>
-{"".join(_overlay(key, clip, frames) for key, clip, frames in cases if clip.objects and clip.split == "train")}
-<h2>Control</h2>{_control(figures["control"])}
-<h2>Text</h2>{_part(figures["text"], ("both_right", "right", "sensitivity", "n"))}
-<h2>Uncertainty</h2>{_uncertainty(figures["uncertainty"])}
-<h2>Planted corruptions</h2>{_corruptions(figures["corruptions"])}
-<h2>Settings</h2>{_facts(figures["run"])}
+{_section("Rows", _rows_table(figures))}
+{_section("Scenario by scenario", _scenario_tables(figures), _SCENARIOS)}
+{_section("Over the horizon", _curves(figures))}
+{_section("Trajectories and fitted laws", "".join(overlays), _OVERLAYS)}
+{_section("Control", _control(figures["control"]), _CONTROL)}
+{_section("Text", _part(figures["text"], ("both_right", "right", "sensitivity", "n")))}
+{_section("Uncertainty", _uncertainty(figures["uncertainty"]))}
+{_section("Planted corruptions", _corruptions(figures["corruptions"]))}
+{_section("Settings", _facts(figures["run"]))}
 <details><summary>What the figures mean</summary>{_meanings()}</details>
 <details><summary>All figures as JSON</summary><pre>{_pretty(shown)}</pre></details>
 """
     return page_html(title, body, style=_STYLE)
+
+
+def _section(title: str, content: str, text: str = "") -> str:
+    """Return a section, or nothing where the plan asked for nothing."""
+    explained = f'<p class="soft">{text}</p>' if text else ""
+    return f"<h2>{title}</h2>{explained}{content}" if content else ""
 
 
 def _shown_cases(run: Run) -> list[tuple[str, Clip, np.ndarray]]:
@@ -156,7 +179,14 @@ def _player(run: Run, cases: Sequence[tuple[str, Clip, np.ndarray]]) -> str:
 def _rows_table(figures: Mapping[str, Any]) -> str:
     rows = figures["rows"]
     metrics = [m for m in _SHOWN if any(m in row["metrics"] for row in rows.values())]
-    heads = ["row", "score in range", "out of range", *(m.replace("_", " ") for m in metrics), "p against the model"]
+    has_outside = any(row["headline_out_of_range"] for row in rows.values())
+    heads = [
+        "row",
+        "score in range",
+        *(["out of range"] if has_outside else []),
+        *(m.replace("_", " ") for m in metrics),
+        "p to model",
+    ]
     lines = []
     for name, label in ROW_NAMES.items():
         if (row := rows.get(name)) is None:
@@ -164,8 +194,8 @@ def _rows_table(figures: Mapping[str, Any]) -> str:
         values = [_number(row["metrics"].get(m, {}).get("value")) for m in metrics]
         paired = figures["paired"].get(name)
         lines.append(
-            [label, _interval(row["headline"]), _interval(row["headline_out_of_range"]), *values,
-             _number(paired["p"], 3) if paired else "–"]
+            [label, _interval(row["headline"]), *([_interval(row["headline_out_of_range"])] if has_outside else []),
+             *values, _number(paired["p"], 3) if paired else "–"]
         )  # fmt: skip
     return _table(heads, lines)
 
@@ -191,7 +221,7 @@ def _scenario_tables(figures: Mapping[str, Any]) -> str:
             admitted = ", ".join(figures["admitted"][name]) or "none"
             parts.append(f"<h3>{escape(name)}</h3><p class='soft'>In the headline: {escape(admitted)}.</p>")
             parts.append(_table(heads, lines))
-    return "".join(parts) or "<p>The state of this world is not read from frames; see the rows.</p>"
+    return "".join(parts)
 
 
 def _cell(cell: Mapping[str, Any]) -> str:
@@ -249,27 +279,21 @@ def _path(px: np.ndarray, kind: str) -> str:
 
 
 def _control(control: Mapping[str, Any]) -> str:
-    if not control:
-        return "<p>Not in this plan.</p>"
-    names = (
-        *("sign", "gain", "spearman", "identified", "permutation_p", "delta_error", "shuffled_ratio", "zeroed_ratio"),
-        *(
-            "yaw_error_deg",
-            "place_error_m",
-            "body_error_m",
-            "state_gain",
-            "mirror_ratio",
-            "loop_return",
-            "causality_levels",
-        ),
-    )
-    lines = []
-    for probe, rows in control.items():
-        for row, label in (("model", "model"), ("copy_last", "frozen"), ("truth_opposite", "truth, opposite dose")):
-            if row in rows:
-                lines.append([f"{probe}: {label}", *(_number(rows[row][name]) for name in names), str(rows[row]["n"])])
     plots = "".join(_dose_plot(probe, rows["model"]) for probe, rows in control.items() if "model" in rows)
-    return _table(["probe", *(name.replace("_", " ") for name in names), "starts"], lines) + f"<div>{plots}</div>"
+    tables = _control_table(control, ("n", *_DOSED)) + _control_table(control, _FOLLOWED)
+    return f"{tables}<div>{plots}</div>" if control else ""
+
+
+def _control_table(control: Mapping[str, Any], names: Sequence[str]) -> str:
+    found = [rows[row] for rows in control.values() for row in rows]
+    asked = [name for name in names if any(figures.get(name) is not None for figures in found)]
+    lines = [
+        [f"{probe}: {label}", *(_number(rows[row].get(name)) for name in asked)]
+        for probe, rows in control.items()
+        for row, label in (("model", "model"), ("copy_last", "frozen"), ("truth_opposite", "truth, opposite dose"))
+        if row in rows
+    ]
+    return _table(["probe", *(_CALLED.get(name, name.replace("_", " ")) for name in asked)], lines)
 
 
 def _dose_plot(probe: str, found: Mapping[str, Any]) -> str:
@@ -298,7 +322,7 @@ def _part(part: Mapping[str, Any], names: Sequence[str]) -> str:
         for row, found in rows.items()
     ]
     heads = ["", *(name.replace("_", " ") for name in names)]
-    return _table(heads, lines) if lines else "<p>Not in this plan.</p>"
+    return _table(heads, lines) if lines else ""
 
 
 def _uncertainty(part: Mapping[str, Any]) -> str:
@@ -317,7 +341,7 @@ def _uncertainty(part: Mapping[str, Any]) -> str:
                 )  # fmt: skip
     heads = ["", "CRPS at the end (m)", "energy score (m)", "coverage", "if calibrated", "spread / error"]
     heads += ["samples", "clips"]
-    return _table(heads, lines) if lines else "<p>Not in this plan.</p>"
+    return _table(heads, lines) if lines else ""
 
 
 def _corruptions(found: Mapping[str, Any]) -> str:
@@ -325,7 +349,7 @@ def _corruptions(found: Mapping[str, Any]) -> str:
     for name, entry in found.items():
         by = ", ".join(metric.replace("_", " ") for metric in entry["by"])
         lines.append([name.replace("_", " "), f"{entry['caught']} of {entry['n']}", by])
-    return _table(["planted into the truth", "caught", "most often by"], lines) if lines else "<p>Not in this plan.</p>"
+    return _table(["planted into the truth", "caught", "most often by"], lines) if lines else ""
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -366,6 +390,8 @@ def _td(cell: str) -> str:
 def _number(value: Any, digits: int | None = None) -> str:
     if value is None or not np.isfinite(value):
         return "–"
+    if 0 < abs(value) < 5e-4:
+        return f"{value:.0e}"
     if digits is None:
         digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
     return f"{value:.{digits}f}"
