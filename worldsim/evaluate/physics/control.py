@@ -71,9 +71,8 @@ PROBES: dict[str, tuple[Probe, ...]] = {
         Probe(scenario="camera", dimension="camera", lateral=_HANDS, loops=True),
     ),
     "city": (
-        Probe(dimension="steer", doses=(-0.4, -0.2, 0.0, 0.2, 0.4), hold=12, horizon=16, lateral=_HANDS, loops=True,
-              body="ego"),
-        Probe(dimension="throttle", hold=16, horizon=16, lateral=_HANDS, body="ego"),
+        Probe(dimension="steer", doses=(-0.4, -0.2, 0.0, 0.2, 0.4), hold=12, horizon=16, lateral=_HANDS, loops=True),
+        Probe(dimension="throttle", hold=16, horizon=16, lateral=_HANDS),
     ),
     "tabletop": (
         Probe(dimension="dx", hold=12, horizon=16, lateral=_HANDS, loops=True, body="hand"),

@@ -80,6 +80,7 @@ _STYLE = """
 .dose .one { stroke: var(--soft); }
 td.floor { color: var(--soft); font-style: italic; }
 h3 { font-size: 1rem; margin: 20px 0 6px; }
+.scroll + .scroll { margin-top: 18px; }
 """
 
 
@@ -390,8 +391,10 @@ def _td(cell: str) -> str:
 def _number(value: Any, digits: int | None = None) -> str:
     if value is None or not np.isfinite(value):
         return "–"
-    if 0 < abs(value) < 5e-4:
-        return f"{value:.0e}"
+    if isinstance(value, int):
+        return str(value)
+    if 1e-9 < abs(value) < 5e-4:
+        return "<0.001"
     if digits is None:
         digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
     return f"{value:.{digits}f}"
