@@ -2,7 +2,8 @@
 
     python benchmarks/ppo.py city-64 --steps 20000 --json benchmarks/ppo/2026-11-22-city.json
 
-The policy is scored by its mean action over the same number of steps in both worlds, on seeds of the test range.
+The policy is scored by its mean action over the same number of steps in both worlds, on seeds of the test range; beside
+it stand policies that the truth offers, in both worlds if they look at nothing but frames.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecMonitor
 
 import worldsim
+from worldsim.collect import policies_of
 from worldsim.collect.worker import make_image_env
 from worldsim.evaluate.setting import provenance
+from worldsim.rollout import Policy
 from worldsim.sim import WorldModelVectorEnv, imagine
 from worldsim.sim.sb3 import SB3VecEnv
 
@@ -34,6 +37,7 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=32)
     parser.add_argument("--episodes", type=int, default=16)
     parser.add_argument("--score-steps", type=int, default=100)
+    parser.add_argument("--others", nargs="*", default=["random", "lane_follower"], help="policies of the truth")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args()
@@ -41,31 +45,36 @@ def main() -> None:
     streams = WorldModelVectorEnv(args.num_envs, model, horizon=args.horizon, autoreset_mode="SameStep")
     envs = VecMonitor(SB3VecEnv(streams))
     agent = PPO("CnnPolicy", envs, n_steps=64, batch_size=256, n_epochs=4, gamma=0.97, seed=args.seed)
-    before = score(agent, model, args.episodes, args.score_steps)
+    rows = {"untrained": score(lambda seed: _policy_of(agent), model, args.episodes, args.score_steps)}
     begun = time.perf_counter()
     agent.learn(args.steps)
     minutes = (time.perf_counter() - begun) / 60
-    after = score(agent, model, args.episodes, args.score_steps)
+    rows["trained"] = score(lambda seed: _policy_of(agent), model, args.episodes, args.score_steps)
+    env, _ = make_image_env(model.spec.env_id, model.spec.env_kwargs)
+    for name in args.others:
+        rows[name] = score(policies_of(env)[name], model, args.episodes, args.score_steps, dream=name == "random")
+    env.close()
     settings = {key: value for key, value in vars(args).items() if key not in {"model", "json"}}
-    result = {**provenance(), "model": model.name, "checkpoint_sha": model.sha, **settings, "minutes": minutes}
-    for name, found in (("before", before), ("after", after)):
-        result[name] = found
-        print(f"{name:6}", *(f"{world} {one['mean']:.2f} +- {one['se']:.2f}" for world, one in found.items()))
+    about = {**provenance(), "model": model.name, "checkpoint_sha": model.sha, **settings, "minutes": minutes}
+    for name, row in rows.items():
+        print(f"{name:14}", *(f"{world} {one['mean']:.2f} +- {one['se']:.2f}" for world, one in row.items()))
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
+        args.json.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
 
 
-def score(agent: PPO, model: worldsim.WorldModel, episodes: int, steps: int) -> dict[str, dict[str, float]]:
-    """Return mean and standard error of the return over ``steps`` steps in both worlds."""
-
-    def policy(obs: np.ndarray, info: Any) -> np.ndarray:
-        return agent.predict(obs, deterministic=True)[0]
-
-    dreams = imagine(model, lambda seed: policy, episodes, horizon=steps, seed=TEST_SEED)
+def score(
+    make_policy: Callable[[int], Policy], model: worldsim.WorldModel, episodes: int, steps: int, *, dream: bool = True
+) -> dict[str, dict[str, float]]:
+    """Return mean and standard error of the return over ``steps`` steps, true and, if asked, imagined."""
+    found = {}
+    if dream:
+        dreams = imagine(model, make_policy, episodes, horizon=steps, seed=TEST_SEED)
+        found["imagined"] = _mean([float(rollout.reward.sum()) for rollout in dreams])
     env, to_frame = make_image_env(model.spec.env_id, model.spec.env_kwargs)
     true = []
     for seed in range(TEST_SEED, TEST_SEED + episodes):
+        policy = make_policy(seed)
         obs, info = env.reset(seed=seed)
         total = 0.0
         for _ in range(steps):
@@ -75,7 +84,11 @@ def score(agent: PPO, model: worldsim.WorldModel, episodes: int, steps: int) -> 
                 break
         true.append(total)
     env.close()
-    return {"imagined": _mean([float(dream.reward.sum()) for dream in dreams]), "true": _mean(true)}
+    return {**found, "true": _mean(true)}
+
+
+def _policy_of(agent: PPO) -> Policy:
+    return lambda obs, info: agent.predict(obs, deterministic=True)[0]
 
 
 def _mean(values: list[float]) -> dict[str, float]:
