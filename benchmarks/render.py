@@ -28,7 +28,7 @@ from worldsim.train.pairs import PairsConfig, collect_pairs
 from worldsim.train.render_scores import draw_episodes, draw_strip, previous_frames, score
 
 FIRST_SEED = 200_000
-SAMPLER_STEPS = (1, 2, 4)
+SAMPLER_STEPS = (1, 2)
 WARM, TIMED = 20, 200  # steps
 MOMENTS = (
     ("front", "clear noon, heavy traffic"),
@@ -117,6 +117,7 @@ def main():
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--drives", type=int, default=64)
     parser.add_argument("--steps", type=int, default=64)
+    parser.add_argument("--pairs", type=Path, help="where the drives are kept, or are already; nowhere by default")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     renderer = load_renderer(arguments.model)
@@ -127,7 +128,7 @@ def main():
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        pairs = collect_pairs(folder, config)
+        pairs = collect_pairs(arguments.pairs or folder, config)
         table, drawn = scored(pairs, renderer, bfloat16)
         draw_strip(arguments.out / "frames.png", drawn, pairs)
     sheet(arguments.out / "prompts.png", renderer)

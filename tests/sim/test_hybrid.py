@@ -72,7 +72,7 @@ def _same(one, other):
 
 
 def test_a_hybrid_keeps_gymnasiums_rules(env):
-    check_env(env.unwrapped, skip_render_check=True)
+    check_env(env.unwrapped)
 
 
 def test_a_hybrid_has_the_spaces_of_its_truth(path, pair):
@@ -234,6 +234,20 @@ def test_a_batch_of_hybrids_is_hybrids(path, env):
         alone, *_ = env.step(action)
     assert _same(frames[1], alone)
     envs.close()
+
+
+def test_five_hundred_steps_are_finite_and_show_something(env):
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    num_ends = 0
+    for _ in range(500):
+        frame, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+        assert np.isfinite(reward)
+        assert frame.std() > 2
+        if terminated or truncated:
+            num_ends += 1
+            env.reset()
+    assert num_ends > 0
 
 
 def test_an_env_is_pickled_and_copied_as_its_arguments(env):
