@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev-installed
 RAY := $(VENV)/.ray-installed
 TORCHRL := $(VENV)/.torchrl-installed
 
-.PHONY: demo test test-ray test-s3 test-torchrl check format clean
+.PHONY: demo test test-ray test-s3 test-torchrl run-torchrl check format clean
 
 demo: $(CORE)
 	$(BIN)/worldsim demo
@@ -24,8 +24,11 @@ test-s3: $(DEV)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt "moto[s3]>=5.0.20" flask flask-cors
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/store/test_object_store.py
 
-# TorchRL's wheel puts folders called benchmarks and scripts into site-packages, so it comes only with this target.
-test-torchrl: $(TORCHRL)
+# TorchRL's wheel puts folders called benchmarks and scripts into site-packages, so it gets an environment of its own.
+test-torchrl:
+	$(MAKE) VENV=.venv-torchrl run-torchrl
+
+run-torchrl: $(TORCHRL)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/sim/torchrl_env.py
 
 check: $(DEV)
@@ -59,4 +62,4 @@ $(TORCHRL): $(DEV)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) worldsim-demo
+	rm -rf $(VENV) .venv-torchrl worldsim-demo
