@@ -116,17 +116,9 @@ class FrameDenoiser:
             noisy, tau, previous, action, age, text: As in `Denoiser.forward`, with T = 1.
             cache: (P + 1, L, 2, B, N, heads, D / heads); the last of the frames is written.
         """
-        batch = len(tau)
-        before = previous[:, 0].permute(1, 0, 3, 4, 2)  # (2, B, H, W, 3)
-        last = before[0]
-        seen = [last, last - before[1]]
-        gain = None
-        if noisy is not None:
-            noisy = noisy[:, 0].permute(0, 2, 3, 1)
-            gain = wiener(tau, self.config.residual_std)[:, :, None, None] / self.config.residual_std
-            tau_of_pixels = tau[:, :, None, None]
-            seen = [(noisy - tau_of_pixels * last) * gain, *seen]
-        pixels = torch.cat(seen, dim=-1).to(torch.bfloat16)  # (B, H, W, 6 or 9)
+        last, before = previous[:, 0].permute(1, 0, 3, 4, 2)  # (B, H, W, 3) each
+        noisy = None if noisy is None else noisy[:, 0].permute(0, 2, 3, 1)
+        pixels = torch.cat([*self._change(noisy, tau, last), last, last - before], dim=-1)  # (B, H, W, 6 or 9)
 
         c = _layers(self._embed_tau, fourier(tau)) + _layers(self._embed_action, action)
         c = F.silu(c + self._embed_age(age) + _layers([self._embed_text], text))[:, 0]  # (B, D)
@@ -138,7 +130,8 @@ class FrameDenoiser:
             for part, biases in zip((of_space, of_time), self._biases, strict=True)
         )
         shift, scale = of_out.unflatten(-1, (2, 1, dim)).unbind(1)  # (B, 1, D) each
-        x = self._patchify[pixels.shape[-1]](self._patches(pixels)) + (self._position + token[:, None])  # (B, N, D)
+        patches = self._patches(pixels.to(torch.bfloat16))
+        x = self._patchify[pixels.shape[-1]](patches) + (self._position + token[:, None])  # (B, N, D)
         for i, block in enumerate(self._blocks):
             if i % 2 == 0:
                 block.over_space(x, space[i // 2])
@@ -146,15 +139,24 @@ class FrameDenoiser:
                 block.over_time(x, time[i // 2], cache[:, i // 2], self._distance_bias[i // 2])
         x = _norm(x).mul_(1 + scale).add_(shift)
         scalars = _layers(self._scalars, x.mean(dim=1)).float()  # (B, 2)
+        frame = self._paint(x.to(torch.bfloat16), noisy, tau, last)
+        return Frame(frame=frame.permute(0, 3, 1, 2)[:, None], reward=scalars[:, :1], terminate=scalars[:, 1:])
 
-        x = x.to(torch.bfloat16)
+    def _change(self, noisy: torch.Tensor | None, tau: torch.Tensor, known: torch.Tensor) -> list[torch.Tensor]:
+        """Return what a noisy frame (B, H, W, 3) says about the change of a known one; without one, nothing."""
+        if noisy is None:
+            return []
+        gain = wiener(tau, self.config.residual_std) / self.config.residual_std
+        return [(noisy - tau[:, :, None, None] * known) * gain[:, :, None, None]]
+
+    def _paint(
+        self, x: torch.Tensor, noisy: torch.Tensor | None, tau: torch.Tensor, last: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the frame (B, H, W, 3) that tokens (B, N, D) say: the last one moved, and new colours where needed."""
         flow = self._unpatch(self._to_flow(x), 2).float()  # (B, H, W, 2)
-        moved = sample_cubic(
-            last.permute(0, 3, 1, 2).contiguous(), torch.addcmul(self._still, flow, self._flow_scale)
-        ).permute(0, 2, 3, 1)  # (B, H, W, 3)
-        known = [moved]
-        if noisy is not None and gain is not None:
-            known.append((noisy - tau[:, :, None, None] * moved) * gain)
+        places = torch.addcmul(self._still, flow, self._flow_scale)
+        moved = sample_cubic(last.permute(0, 3, 1, 2).contiguous(), places).permute(0, 2, 3, 1)  # (B, H, W, 3)
+        known = [moved, *self._change(noisy, tau, moved)]
         features = self._unpatch(self._to_features(x), self._num_features)
         y = torch.cat([*(part.to(torch.bfloat16) for part in known), features], dim=-1)
         y = y.permute(0, 3, 1, 2)  # (B, 3 or 6 + features, H, W), pixels last in memory
@@ -162,12 +164,7 @@ class FrameDenoiser:
         for weight, bias in self._others:
             y = F.conv2d(F.silu(y, inplace=True), weight, bias, padding=weight.shape[-1] // 2)
         y = y.permute(0, 2, 3, 1).float()  # (B, H, W, 4)
-        frame = torch.lerp(moved, y[..., 1:], y[..., :1].sigmoid())
-        return Frame(
-            frame=frame.permute(0, 3, 1, 2)[:, None],
-            reward=scalars[:, :1].reshape(batch, 1),
-            terminate=scalars[:, 1:].reshape(batch, 1),
-        )
+        return torch.lerp(moved, y[..., 1:], y[..., :1].sigmoid())
 
     def _patches(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, H, W, C) to (B, N, p p C), padded to whole patches by repeating the edge."""
