@@ -13,7 +13,7 @@ STEERS = np.linspace(-0.5, 0.5, 8)  # right to left
 
 def main(model="city-64", picture="branches.png"):
     envs = gym.make_vec("worldsim/CityDream-v0", num_envs=8, model=model)
-    envs.reset(seed=0)
+    envs.reset(seed=0, options={"prompt": "a clear day"})
     moment = envs.unwrapped.snapshot([0])
     envs.unwrapped.restore(moment * 8)  # every stream is now at the same moment
     actions = np.stack([STEERS, np.zeros(8)], axis=1).astype(np.float32)  # (8, 2): steer, throttle
