@@ -70,7 +70,10 @@ def test_shares_give_the_loss_and_the_gradient_of_the_whole(runs, kind):
     for one, other in zip(alone, shared, strict=True):
         for name in ("total", "frame", "contrast", "reward", "terminate"):
             assert other[name] == pytest.approx(one[name], rel=1e-5, abs=1e-7), name
-    norms = [torch.load(runs[which] / "rank0.pt")["norms"] for which in ("alone", kind)]
+    told = [torch.load(runs[which] / "rank0.pt") for which in ("alone", kind)]
+    assert len(told[0]["norms_true_contexts"]) == STEPS
+    assert told[1]["norms_true_contexts"] == pytest.approx(told[0]["norms_true_contexts"], rel=1e-5)
+    norms = [which["norms"] for which in told]
     # Own frames are rounded to whole levels: a last bit that differs with the size of a batch may move one by a level.
     assert norms[1][:1] == pytest.approx(norms[0][:1], rel=1e-5)
     assert norms[1] == pytest.approx(norms[0], rel=1e-3)

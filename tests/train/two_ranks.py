@@ -44,10 +44,15 @@ def main(store, out, kind):
     _Trainer.__init__ = begin_and_tell
     config = replace(CONFIG, shard=kind == "divided", accumulate=2 if kind == "accumulated" else 1)
     train(store, out / "run", preset="tiny", steps=STEPS, config=config, log=lambda line: None)
-    (trainer,) = trainers
+    trainer = trainers[0]
     critic = torch.cat([value.flatten() for value in trainer.critic.state_dict().values()])
     led = torch.tensor([trainer.contrast_weight, trainer.elapsed_s], dtype=torch.float64)
-    torch.save({"norms": norms, "critic": critic, "led": led}, out / f"rank{trainer.ranks.rank}.pt")
+    own = list(norms)
+    norms.clear()
+    quiet = replace(config, own_frames_share=0.0, deep_share=0.0)
+    train(store, out / "true_contexts", preset="tiny", steps=STEPS, config=quiet, log=lambda line: None)
+    told = {"norms": own, "norms_true_contexts": norms, "critic": critic, "led": led}
+    torch.save(told, out / f"rank{trainer.ranks.rank}.pt")
 
 
 if __name__ == "__main__":
