@@ -162,6 +162,7 @@ class _Trainer:
         )
         self.pairs = collect_pairs(path / "pairs", wanted, log)
         self.held_out = collect_pairs(path / "pairs-val", held_out, log)
+        self.commit = git_sha()  # of the code that runs, whatever is checked out later
         self.fingerprint = env_fingerprint(env_id, settings.env_kwargs)
         self.net = new_renderer(settings.network, self.pairs.spec, seed=settings.seed).to(device)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -353,7 +354,7 @@ class _Trainer:
             self.average,
             metrics={"validation": self.history},
             meta={
-                "git_sha": git_sha(),
+                "git_sha": self.commit,
                 "env_fingerprint": self.fingerprint,
                 "card": {
                     "pairs": len(self.pairs),
