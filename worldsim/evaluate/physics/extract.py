@@ -42,6 +42,7 @@ SLIGHT = 0.2
 """Share of an object's area below which what is seen of it tells no position."""
 _DARK = 112.0  # brightest level of screens, hands and rods, which hide things
 _DIM = 160.0  # the same of borders, which are brighter than that nowhere and darker than the floor
+_BEHIND = 0.02  # m farther off, from which an object hides nothing of another
 _DARKENED = 0.2  # of a frame
 _HIDING = 0.4  # of an object's outline that is covered where it is hidden
 _GREY = 180.0  # level of the surroundings where a blob has no grey neighbours
@@ -137,15 +138,16 @@ class _Extraction:
     def __init__(self, frames: np.ndarray, clip: Clip) -> None:
         self.clip, self.bodies = clip, clip.objects
         self.num_frames, self.height, self.width = frames.shape[:3]
-        self.u, self.v = (grid.ravel() for grid in pixel_middles(self.height, self.width))
+        self.u, self.v = pixel_middles(self.height, self.width)
         names = _hues(clip)
         self.hue_of = np.array([names.index(body.color) for body in self.bodies])
         self.coverage, self.hue, self.dark, self.dim = _read_pixels(frames, clip, names)
         for shade in (self.dark, self.dim):  # what darkens a whole frame hides nothing in it
             share = shade.mean(axis=(1, 2))
             shade[share > 2 * share[: clip.num_context].max() + _DARKENED] = False
-        self.blobs = _find_blobs(self.coverage, self.hue, self.u, self.v)
+        self.blobs = _find_blobs(self.coverage, self.hue, self.u.ravel(), self.v.ravel())
         self.grid = _disc_points()
+        self._free_of, self._free_now = (-1, -1), self.dark[0]  # of the last frame and object that were asked for
 
     def run(self) -> Tracks:
         num, frames = len(self.bodies), self.num_frames
@@ -166,6 +168,7 @@ class _Extraction:
                 expected, carried = by_color.predict(), by_place.predict()
             else:
                 expected, carried = known, known
+            self.depths = np.array([self._depth(k, t, expected[k]) for k in range(num)])  # m, of each
             blobs = self.blobs[t]
             owned, num_ghosts = self._owned(blobs, expected)
             ghosts[t] = num_ghosts
@@ -200,13 +203,16 @@ class _Extraction:
 
     # ---- what is expected
 
-    def _ball_radius_px(self, k: int, t: int, px: np.ndarray) -> float:
+    def _depth(self, k: int, t: int, px: np.ndarray) -> float:
+        """Return how far off an object is whose middle is seen at a pixel, metres."""
         clip, body = self.clip, self.bodies[k]
         place = to_world(px, clip.K, clip.c2w[t], self._plane_point(k), np.array(clip.normal))
-        depth = depth_of(place, clip.c2w[t])
-        if not np.isfinite(depth) or depth < 2 * body.radius:
-            depth = depth_of(self._plane_point(k), clip.c2w[t])
-        return float(outline_radius(depth, body.radius, clip.K))
+        depth = float(depth_of(place, clip.c2w[t]))
+        near = not np.isfinite(depth) or depth < 2 * body.radius
+        return float(depth_of(self._plane_point(k), clip.c2w[t])) if near else depth
+
+    def _ball_radius_px(self, k: int, t: int, px: np.ndarray) -> float:
+        return float(outline_radius(np.array(self._depth(k, t, px)), self.bodies[k].radius, self.clip.K))
 
     def _plane_point(self, k: int) -> np.ndarray:
         return self.clip.state[self.bodies[k].name][self.clip.num_context - 1, :3]
@@ -290,14 +296,21 @@ class _Extraction:
         """
         column, row = np.floor(points[:, 0]).astype(int), np.floor(points[:, 1]).astype(int)
         inside = (column >= 0) & (column < self.width) & (row >= 0) & (row < self.height)
-        index = np.where(inside, row * self.width + column, 0)
-        covered = self.dark[t].ravel()[index] | self._others(t, k).ravel()[index]
-        covered |= self.dim[t].ravel()[index] & (points[:, 1] > middle)
-        return inside & ~covered
+        column, row = np.where(inside, column, 0), np.where(inside, row, 0)
+        return inside & self._free(t, k)[row, column] & ~(self.dim[t][row, column] & (points[:, 1] > middle))
+
+    def _free(self, t: int, k: int) -> np.ndarray:
+        """Return which pixels show nothing that may stand in front of object k, dim things left out, (H, W) bool."""
+        if self._free_of != (t, k):
+            self._free_of = (t, k)
+            self._free_now = ~(self.dark[t] | self._others(t, k))
+        return self._free_now
 
     def _others(self, t: int, k: int) -> np.ndarray:
+        """Return where something of another colour is that may stand in front: not of an object that is farther off."""
         hue = self.hue[t]
-        return (hue >= 0) & (hue != self.hue_of[k]) & (self.coverage[t] > 0.5)
+        behind = np.append(self.hue_of[self.depths > self.depths[k] + _BEHIND], self.hue_of[k])
+        return (hue >= 0) & ~np.isin(hue, behind) & (self.coverage[t] > 0.5)
 
     def _centre(self, t: int, k: int, blobs: _Blobs, parts: list[int]) -> tuple[np.ndarray, float]:
         """Return where an object's middle is seen and which share of it is in view."""
@@ -305,9 +318,9 @@ class _Extraction:
         seen = weight @ blobs.px[parts] / weight.sum()
         if self.bodies[k].shape == "ball":
             return self._settled(t, k, seen, self.grid * np.sqrt(self.areas[k] / np.pi))
-        own = np.zeros(self.u.size)
+        own = np.zeros_like(self.coverage[t])
         pixels = np.concatenate([blobs.pixels[m] for m in parts])
-        own[pixels] = self.coverage[t].ravel()[pixels]
+        own.flat[pixels] = self.coverage[t].flat[pixels]
         return self._fitted_box(t, k, seen, own)
 
     def _settled(self, t: int, k: int, seen: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, float]:
@@ -338,9 +351,9 @@ class _Extraction:
         Args:
             t, k: Frame and object.
             seen: (2,) centroid of its pixels.
-            own: (H W,) which share of each pixel is the box.
+            own: (H, W) which share of each pixel is the box.
         """
-        normal = np.array(self.clip.normal)
+        normal, total = np.array(self.clip.normal), own.sum()
         best: tuple[float, np.ndarray, float, float] = (-1.0, seen, 1.0, self.areas[k])
         found = 0.0
 
@@ -350,10 +363,14 @@ class _Extraction:
             if outline is None:
                 return False
             centre, share = self._settled(t, k, seen, outline.points)
-            inside = outline.holds(self.u - centre[0], self.v - centre[1])
-            both = own[inside].sum()
-            could = self._in_view(t, k, np.stack([self.u[inside], self.v[inside]], axis=1), centre[1]).sum()
-            overlap = both / max(own.sum() + could - both, 1.0)
+            left, top = np.maximum(np.floor(centre + outline.low).astype(int), 0)
+            right, bottom = np.maximum(np.ceil(centre + outline.high).astype(int), 0)
+            part = (slice(top, bottom), slice(left, right))
+            v = self.v[part]
+            inside = outline.holds(self.u[part] - centre[0], v - centre[1])
+            both = own[part][inside].sum()
+            free = self._free(t, k)[part] & ~(self.dim[t][part] & (v > centre[1]))
+            overlap = both / max(total + (free & inside).sum() - both, 1.0)
             if overlap <= best[0]:
                 return False
             best, found = (overlap, centre, share, outline.area), angle

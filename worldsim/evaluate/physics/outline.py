@@ -11,7 +11,6 @@ from itertools import product
 
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
-from scipy.spatial.transform import Rotation
 
 from worldsim.evaluate.physics.geometry import project
 
@@ -31,6 +30,10 @@ class Outline:
     """px^2."""
     points: np.ndarray
     """(P, 2) that fill it evenly, from the centre, pixels."""
+    low: np.ndarray
+    """(2,) its least u and v, from the centre."""
+    high: np.ndarray
+    """(2,) its largest."""
 
     def holds(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Return which pixels (...), given from the centre, lie inside."""
@@ -39,8 +42,10 @@ class Outline:
 
 
 def turned(turn: np.ndarray, normal: np.ndarray, angle: float) -> np.ndarray:
-    """Return an orientation (3, 3) turned further by an angle in rad about a direction (3,)."""
-    return Rotation.from_rotvec(angle * np.asarray(normal)).as_matrix() @ turn
+    """Return an orientation (3, 3) turned further by an angle in rad about a unit vector (3,) (Rodrigues' formula)."""
+    x, y, z = normal
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return turn + (np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross) @ turn
 
 
 def box_outline(
@@ -55,7 +60,8 @@ def box_outline(
         K, c2w: The camera, as in `project`.
     """
     corners = centre + (_CORNERS * half) @ turn.T  # (8, 3)
-    px = project(corners, K, c2w) - project(centre, K, c2w)
+    seen = project(np.concatenate([corners, np.asarray(centre)[None]]), K, c2w)
+    px = seen[:8] - seen[8]
     if not np.isfinite(px).all():
         return None
     try:
@@ -64,8 +70,7 @@ def box_outline(
         return None
     low, high = px.min(axis=0), px.max(axis=0)
     u, v = np.meshgrid(np.arange(low[0] + _GRID / 2, high[0], _GRID), np.arange(low[1] + _GRID / 2, high[1], _GRID))
-    outline = Outline(edges=hull.equations, area=float(hull.volume), points=np.zeros((0, 2)))
-    inside = outline.holds(u, v)
-    if not inside.any():
-        return None
-    return Outline(outline.edges, outline.area, np.stack([u[inside], v[inside]], axis=1))
+    points = np.stack([u.ravel(), v.ravel()], axis=1)
+    outline = Outline(hull.equations, float(hull.volume), points, low, high)
+    inside = outline.holds(u, v).ravel()
+    return Outline(outline.edges, outline.area, points[inside], low, high) if inside.any() else None
