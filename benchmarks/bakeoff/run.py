@@ -36,7 +36,6 @@ from worldsim.model import ModelConfig
 _TRIAL_SHARE = 1 / 3
 _LOOKS = 5  # at held-out clips, evenly over an arm's minutes; one at the end of a trial
 _JUDGED_AT = 8  # steps: where trials of a learning rate are compared
-_COMPILED_FROM = 5.0  # minutes: compiling takes about one
 
 
 def main() -> int:
@@ -62,6 +61,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=64, help="for the judge")
     parser.add_argument("--episodes", type=int, default=None, help="load so many of the episodes only")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--compile", action="store_true", help="compile the loss of every arm; needs a C++ compiler")
     return parser.parse_args()
 
 
@@ -104,6 +104,7 @@ def _agree(args: argparse.Namespace) -> None:
         "clips": args.clips,
         "episodes": args.episodes,
         "seed": args.seed,
+        "compile": args.compile,
     }
     path = args.out / "bakeoff.json"
     if path.exists():
@@ -152,7 +153,7 @@ def _train(
         learning_rate=rate,
         seed=args.seed,
         num_looks=_LOOKS if minutes == args.minutes else 1,
-        compile=minutes >= _COMPILED_FROM,
+        compile=args.compile,
     )
     result: dict[str, Any] = {"learning_rate": rate, "failed": None}
     try:
