@@ -1,5 +1,8 @@
 """The denoiser for one frame computes what the forward pass of training does."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -77,6 +80,24 @@ def test_parts_are_equal_in_size_and_cover_every_row(num, parts):
     assert len(seen) == parts
     assert max(rows.stop - rows.start for rows in seen) <= LARGEST
     assert {i for rows in seen for i in range(rows.start, rows.stop)} == set(range(num))
+
+
+def test_no_row_is_in_two_hands_at_once():
+    busy, lock, before = np.zeros(19, int), threading.Lock(), torch.get_num_threads()
+
+    def work(rows):
+        with lock:
+            busy[rows] += 1
+            assert busy.max() == 1
+        time.sleep(0.01)
+        with lock:
+            busy[rows] -= 1
+
+    try:
+        torch.set_num_threads(3)
+        in_parts(work, 19)  # three parts of seven rows, so that the last two share two
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_goes_wrong_in_a_part_reaches_the_caller():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -26,10 +26,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def in_parts(work: Callable[[slice], None], num: int) -> None:
-    """Call ``work`` for slices that cover ``num`` rows; the last may overlap the one before.
+    """Call ``work`` for slices that cover ``num`` rows; the last may overlap the one before, and then comes after it.
 
     Args:
-        work: Must give a row the same result whatever slice it is in.
+        work: Must give a row the same result whatever slice it is in, and whether or not it was there before.
         num: At least 1.
     """
     count = max(-(-num // LARGEST), min(FEWEST, -(-num // (LARGEST // 2))))
@@ -37,11 +37,17 @@ def in_parts(work: Callable[[slice], None], num: int) -> None:
     slices = [slice(min(i * size, num - size), min(i * size, num - size) + size) for i in range(count)]
     num_threads = min(torch.get_num_threads(), count)
     if num_threads == 1:
-        for rows in slices:
-            work(rows)
-    else:
-        for done in [_pool(num_threads).submit(work, rows) for rows in slices]:
-            done.result()
+        _one_by_one(work, slices)
+        return
+    apart = count if count * size == num else count - 2
+    turns = [[rows] for rows in slices[:apart]] + ([slices[apart:]] if slices[apart:] else [])
+    for done in [_pool(num_threads).submit(_one_by_one, work, turn) for turn in turns]:
+        done.result()
+
+
+def _one_by_one(work: Callable[[slice], None], slices: Sequence[slice]) -> None:
+    for rows in slices:
+        work(rows)
 
 
 def _pool(num_threads: int) -> ThreadPoolExecutor:
