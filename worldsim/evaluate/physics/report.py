@@ -29,7 +29,7 @@ ROW_NAMES = {
     "truth_perturbed": "truth, second take from a perturbed start (100)",
     "model": "model",
     "shuffled_actions": "model, actions of another clip",
-    "known_law": "known law from the pixels' state",
+    "known_law": "known law from the pixels' state, where there is one",
     "constant_acceleration": "constant acceleration in pixels",
     "linear": "constant speed in pixels",
     "nearest_training_clip": "nearest clip under training seeds",
@@ -220,8 +220,8 @@ def _scenario_tables(figures: Mapping[str, Any]) -> str:
             lines.append([metric.replace("_", " "), unit, floor, *beside, value, interval, str(cell["n"]), *others])
         if lines:
             admitted = ", ".join(figures["admitted"][name]) or "none"
-            parts.append(f"<h3>{escape(name)}</h3><p class='soft'>In the headline: {escape(admitted)}.</p>")
-            parts.append(_table(heads, lines))
+            summary = f"<summary>{escape(name)} <span class='soft'>in the headline: {escape(admitted)}</span></summary>"
+            parts.append(f"<details>{summary}{_table(heads, lines)}</details>")
     return "".join(parts)
 
 

@@ -68,6 +68,10 @@ class Table:
         found = self._values.get(row, {})
         return np.array([found.get(clip, {}).get(metric, np.nan) for clip in clips])
 
+    def has(self, row: str, clip: str) -> bool:
+        """Return whether a row has figures of a clip."""
+        return clip in self._values.get(row, {})
+
     def metrics(self, clips: Sequence[str]) -> list[str]:
         """Return the metrics that the truth defines on any of these clips."""
         names: dict[str, None] = {}
@@ -121,7 +125,7 @@ def headline(table: Table, row: str, clips: Sequence[str], *, seed: int = 0) -> 
         seed: Of the resampling.
     """
     scenarios = list(dict.fromkeys(clip.split(".")[0] for clip in clips))
-    wished = HEADLINE if any("ade" in table.metrics([clip]) for clip in clips) else HEADLINE_PIXELS
+    wished = _wished(table, clips)
     parts: list[list[dict[str, np.ndarray]]] = []
     for scenario in scenarios:
         here = _of(clips, scenario)
@@ -142,6 +146,11 @@ def headline(table: Table, row: str, clips: Sequence[str], *, seed: int = 0) -> 
     if min(sizes) > 1:
         found |= dict(zip(("lo", "hi"), np.quantile(values[1:], [0.025, 0.975]).tolist(), strict=True))
     return found
+
+
+def _wished(table: Table, clips: Sequence[str]) -> tuple[str, ...]:
+    """Return the metrics that the headline may count: of the state where it is read, else of pixels."""
+    return HEADLINE if any("ade" in table.metrics([clip]) for clip in clips) else HEADLINE_PIXELS
 
 
 def _normalised(losses: Mapping[str, np.ndarray], row: str, weights: np.ndarray) -> np.ndarray:
@@ -209,9 +218,7 @@ def summarise(scores: Scores, planted: Mapping[str, Mapping[str, Mapping[str, fl
         "headline": headline(table, "model", inside),
         "headline_out_of_range": headline(table, "model", outside) if outside else None,
         "headline_by_noise_seed": [headline(Table(scores, k), "model", inside)["value"] for k in _samples(scores)],
-        "admitted": {
-            s: [m for m in (*HEADLINE, *HEADLINE_PIXELS) if admitted(table, m, _of(inside, s))] for s in scenarios
-        },
+        "admitted": {s: [m for m in _wished(table, inside) if admitted(table, m, _of(inside, s))] for s in scenarios},
         "corruptions": _caught_table(planted, table),
         "curves": _curves(scores),
         "paired": _paired(table, inside),
@@ -247,6 +254,8 @@ def _figures(table: Table, row: str, clips: Sequence[str], floor: Mapping[str, f
 def _row(
     table: Table, row: str, inside: Sequence[str], outside: Sequence[str], scenarios: Sequence[str]
 ) -> dict[str, Any]:
+    if row != "model":  # a law is known in some scenarios only, and scored in these
+        inside, outside = ([clip for clip in clips if table.has(row, clip)] for clips in (inside, outside))
     of = {s: _of(inside, s) for s in scenarios}
     shown = [*HEADLINE, *HEADLINE_PIXELS, "permanence", "iq_verified", "pisa_l2", "pisa_iou", "ssim_object", "ssim"]
     return {
