@@ -292,7 +292,7 @@ def _control_table(control: Mapping[str, Any], names: Sequence[str]) -> str:
         [f"{probe}: {label}", *(_number(rows[row].get(name)) for name in asked)]
         for probe, rows in control.items()
         for row, label in (("model", "model"), ("copy_last", "frozen"), ("truth_opposite", "truth, opposite dose"))
-        if row in rows
+        if row in rows and any(rows[row].get(name) is not None for name in asked)
     ]
     return _table(["probe", *(_CALLED.get(name, name.replace("_", " ")) for name in asked)], lines)
 
