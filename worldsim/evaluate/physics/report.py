@@ -393,7 +393,9 @@ def _number(value: Any, digits: int | None = None) -> str:
         return "–"
     if isinstance(value, int):
         return str(value)
-    if 1e-9 < abs(value) < 5e-4:
+    if abs(value) < 1e-9:
+        value = 0.0
+    if 0 < abs(value) < 5e-4:
         return "<0.001"
     if digits is None:
         digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
