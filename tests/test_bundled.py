@@ -6,13 +6,17 @@ import pytest
 
 import worldsim
 from worldsim.collect import env_fingerprint
-from worldsim.model import CHECKPOINTS, bundled
+from worldsim.model import CHECKPOINTS, bundled, bundled_renderers, load_renderer
 
 LIMITS = {64: (6_000_000, 12.1e6), 128: (12_000_000, 24.2e6)}  # pixels: parameters, bytes
 
 
 def test_city_64_is_bundled():
     assert "city-64" in bundled()
+
+
+def test_city_render_64_is_bundled():
+    assert bundled_renderers() == ["city-render-64"]
 
 
 @pytest.mark.parametrize("name", bundled())
@@ -59,3 +63,34 @@ def test_the_imagined_city_answers_to_steering():
     assert model.spec.action_spec[0].name == "steer"
     for one, other in ((-1.0, 0.0), (0.0, 1.0), (-1.0, 1.0)):
         assert np.abs(frames[one].astype(int) - frames[other].astype(int)).mean() > 2
+
+
+@pytest.mark.parametrize("name", bundled_renderers())
+def test_a_bundled_renderer_is_small_of_todays_world_and_says_how_it_was_made(name):
+    renderer = load_renderer(name)
+    assert renderer.num_parameters <= 2_900_000
+    assert (CHECKPOINTS / name / "model.safetensors").stat().st_size <= 6_000_000
+    assert renderer.meta["env_fingerprint"] == env_fingerprint(renderer.spec.env_id, renderer.spec.env_kwargs)
+    assert renderer.meta["training"]["minutes_done"] >= 45
+    assert renderer.meta["card"]["pairs"] >= 40_000
+    assert renderer.meta["card"]["seeds"]["max"] < 100_000
+    env = gym.make(renderer.spec.env_id, **renderer.spec.env_kwargs)
+    assert set(renderer.spec.cameras) == set(env.unwrapped.scene_card["cameras"])
+    env.close()
+    tested = renderer.metrics["test"]
+    assert tested["checkpoint_sha"] == renderer.sha
+    assert tested["seed"] >= 200_000
+    rows = tested["rows"]
+    assert rows["model"]["psnr"] > max(rows["plain colours"]["psnr"], rows["true frame before"]["psnr"])
+
+
+@pytest.mark.parametrize("camera", ["front", "chase", "birds_eye"])
+def test_the_drawn_city_is_nearly_the_true_one_by_day_and_by_night(camera):
+    env = gym.make("worldsim/CityHybrid-v0", cameras=(camera,), truth_obs=True)
+    for prompt in ("clear noon", "heavy rain at night"):
+        drawn, info = env.reset(seed=200_100, options={"prompt": prompt})
+        for _ in range(4):
+            drawn, *_, info = env.step(np.array([0.0, 0.1], np.float32))
+        error = drawn.astype(float) - info["truth_obs"][f"rgb/{camera}"]
+        assert (error**2).mean() < 60  # 30 dB
+    env.close()
