@@ -38,7 +38,7 @@ def runs(store_path, tmp_path_factory):
     root, processes = tmp_path_factory.mktemp("runs"), []
     for kind, size in SIZES.items():
         (root / kind).mkdir()
-        port = _free_port()
+        port, second_port = _free_port(), _free_port()  # two runs, one after the other, must not meet at one port
         for rank in range(size):
             env = {
                 **os.environ,
@@ -48,6 +48,7 @@ def runs(store_path, tmp_path_factory):
                 "LOCAL_WORLD_SIZE": str(size),
                 "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": port,
+                "SECOND_PORT": second_port,
                 "OMP_NUM_THREADS": "1",
             }
             command = [sys.executable, "-m", "tests.train.two_ranks", str(store_path), str(root / kind), kind]

@@ -1,6 +1,7 @@
 """What one of several processes does in `test_ranks.py`: the first steps of a run, and what came of them."""
 
 import contextlib
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,7 @@ def main(store, out, kind):
     own = list(norms)
     norms.clear()
     quiet = replace(config, own_frames_share=0.0, deep_share=0.0)
+    os.environ["MASTER_PORT"] = os.environ["SECOND_PORT"]
     train(store, out / "true_contexts", preset="tiny", steps=STEPS, config=quiet, log=lambda line: None)
     told = {"norms": own, "norms_true_contexts": norms, "critic": critic, "led": led}
     torch.save(told, out / f"rank{trainer.ranks.rank}.pt")
