@@ -9,10 +9,7 @@ python benchmarks/prompts.py city-64 -o benchmarks/city/prompts.json [--episodes
 """
 
 import argparse
-import datetime
 import json
-import platform
-import subprocess
 from pathlib import Path
 
 import gymnasium as gym
@@ -22,6 +19,7 @@ from torch import nn
 from worldsim_envs.city.words import SCENE
 
 import worldsim  # noqa: F401 - registers the worlds
+from worldsim.evaluate.setting import provenance
 from worldsim.model import load
 
 TRUTH = "worldsim/City-v0"
@@ -158,7 +156,6 @@ def main():
     means = {kind: float(np.mean([row[kind] for row in rows])) for kind in kinds}
     print("mean", means)
     if options.output:
-        commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
         result = {
             "model": model.name,
             "checkpoint_sha": model.sha,
@@ -166,9 +163,7 @@ def main():
             "probe_on_truth": ceiling,
             "rows": rows,
             "mean": means,
-            "date": datetime.date.today().isoformat(),
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-            "commit": commit.stdout.strip(),
+            **provenance(),
         }
         options.output.write_text(json.dumps(result, indent=1) + "\n")
 

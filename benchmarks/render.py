@@ -7,10 +7,7 @@ python benchmarks/render.py city-render-64 -o benchmarks/city/2026-11-22-render 
 """
 
 import argparse
-import datetime
 import json
-import platform
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +18,7 @@ import torch
 from PIL import Image
 
 import worldsim  # noqa: F401 - registers the worlds
+from worldsim.evaluate.setting import provenance
 from worldsim.metrics import pooled_ratio_interval, squared_error
 from worldsim.model import PLAIN_MODES, load_renderer
 from worldsim.sim import HybridEnv
@@ -141,12 +139,7 @@ def main():
         "bfloat16": bfloat16,
         "rows": table,
         "frames_per_cpu_second": speeds(renderer, env_id),
-        "threads": torch.get_num_threads(),
-        "machine": platform.machine(),
-        "date": datetime.date.today().isoformat(),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
-        ).stdout.strip(),
+        **provenance(),
     }
     (arguments.out / "render.json").write_text(json.dumps(result, indent=1) + "\n")
     for name, row in table.items():

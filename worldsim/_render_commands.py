@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from worldsim._console import console, write_json
-from worldsim._options import Device, Json, Seed, Threads
+from worldsim._options import Device, Json, Minutes, Resume, Run, Seed, Steps, Threads
 from worldsim.errors import WorldsimError
 
 __all__ = ["add_to"]
@@ -23,10 +22,10 @@ def add_to(app: typer.Typer) -> None:
 
 def train_renderer(
     env: Annotated[str, typer.Argument(metavar="ENV", help="A truth that offers plain pictures.")],
-    out_dir: Annotated[Path, typer.Option("-o", "--run", metavar="RUN", help="Directory of the run; made if missing.")],
-    minutes: Annotated[float | None, typer.Option("--minutes", help="Train this long.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Or this many steps.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last saved step.")] = False,
+    out_dir: Run,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    resume: Resume = False,
     episodes: Annotated[int, typer.Option("-n", "--episodes", min=1, help="Episodes to collect pairs from.")] = 1200,
     moments: Annotated[int, typer.Option("--moments", min=2, help="Pairs per episode.")] = 40,
     vary: Annotated[

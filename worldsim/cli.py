@@ -18,7 +18,7 @@ from rich.console import Console
 
 from worldsim._bench_commands import add_to as add_bench_commands
 from worldsim._console import STDOUT, console, show_progress, show_table, write_json
-from worldsim._options import Device, Json, NoSeed, Seed, StorePath, Threads
+from worldsim._options import Device, Json, Minutes, NoSeed, Resume, Run, Seed, Steps, StorePath, Threads
 from worldsim._render_commands import add_to as add_render_commands
 from worldsim._store_commands import add_to as add_store_commands
 from worldsim.errors import EnvError, WorldsimError
@@ -222,11 +222,11 @@ add_render_commands(app)
 @app.command(epilog="Example: worldsim train --data rollouts --preset small -o runs/first --minutes 60")
 def train(
     data: Annotated[Path, typer.Option("--data", metavar="STORE", help="Store to learn from.")],
-    out_dir: Annotated[Path, typer.Option("-o", "--run", metavar="RUN", help="Directory of the run; made if missing.")],
+    out_dir: Run,
     preset: Annotated[str, typer.Option("--preset", metavar="P", help="Size of the model.")] = "small",
-    minutes: Annotated[float | None, typer.Option("--minutes", help="Train this long.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Or this many steps.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last saved step.")] = False,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    resume: Resume = False,
     val: Annotated[Path | None, typer.Option("--val", metavar="STORE", help="Store to validate on.")] = None,
     init: Annotated[str | None, typer.Option("--init", metavar="M", help="Checkpoint to start from.")] = None,
     mirror: Annotated[

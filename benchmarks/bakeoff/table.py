@@ -9,7 +9,7 @@ from typing import Any
 
 from arms import ARMS, REFERENCE
 
-from worldsim.evaluate.setting import commit_name
+from worldsim.train.git import commit_name
 
 __all__ = ["write_table"]
 

@@ -37,10 +37,11 @@ from worldsim.evaluate.scores import (
     stack,
     tally,
 )
-from worldsim.evaluate.setting import commit_name, setting_warnings
+from worldsim.evaluate.setting import setting_warnings
 from worldsim.evaluate.speed import measure_speed
 from worldsim.model import WorldModel, load
 from worldsim.rollout import Rollout
+from worldsim.train.git import commit_name
 
 __all__ = ["NUM_SAMPLES", "SHUFFLE_STEPS", "compare"]
 

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from einops import rearrange
 
 from worldsim.errors import CheckpointError, EnvError
 from worldsim.model.checkpoint import CHECKPOINTS, write_file, write_json
 from worldsim.model.noise import keyed_noise
 from worldsim.model.render_net import RendererConfig, RendererSpec, RenderNet, view_channels
-from worldsim.model.sampler import schedule
+from worldsim.model.sampler import euler_step, schedule
+from worldsim.model.world_model import from_pixels, to_pixels
 
 __all__ = ["PLAIN_MODES", "Renderer", "bundled_renderers", "load_renderer", "new_renderer", "save_renderer"]
 
@@ -102,7 +102,7 @@ class Renderer:
         light, view = scene["light"], view_channels(**scene, num_kinds=self.spec.num_kinds)
         shown = torch.zeros((len(light), 4, *view.shape[2:]), device=self.device)
         if previous is not None:
-            shown[:, :3], shown[:, 3] = self._signed(previous), 1
+            shown[:, :3], shown[:, 3] = from_pixels(torch.from_numpy(np.array(previous)).to(self.device)), 1
         net = self._in_bfloat16 if bfloat16 else self.net
         num_steps = self.config.sampler_steps if sampler_steps is None else sampler_steps
         levels = schedule(num_steps)
@@ -113,13 +113,8 @@ class Renderer:
             tau = torch.full((len(light),), level, device=self.device)
             frame = net(None if k == 0 else z, tau, view, light, shown)
             if z is not None and k + 1 < num_steps:
-                z = z + (levels[k + 1] - level) / (1 - level) * (frame.clamp(-1, 1) - z)
-        levels_8 = ((frame.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        return rearrange(levels_8, "b c h w -> b h w c").contiguous().cpu().numpy()
-
-    def _signed(self, frames: np.ndarray) -> torch.Tensor:
-        """(B, H, W, 3) uint8 to (B, 3, H, W) in [-1, 1]."""
-        return rearrange(torch.from_numpy(np.array(frames)).to(self.device), "b h w c -> b c h w") / 127.5 - 1
+                z = euler_step(z, frame, level, levels[k + 1])
+        return to_pixels(frame).contiguous().cpu().numpy()
 
     def _tensors(self, plain: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
         spec = self.spec

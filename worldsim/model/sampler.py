@@ -11,7 +11,7 @@ import torch
 from worldsim.model.denoiser import Denoised
 from worldsim.model.frame import Frame
 
-__all__ = ["sample_frame", "schedule"]
+__all__ = ["euler_step", "sample_frame", "schedule"]
 
 _SHIFT = 3.0
 
@@ -25,6 +25,11 @@ def schedule(num_steps: int) -> list[float]:
     """
     levels = [k / num_steps for k in range(num_steps)]
     return [_SHIFT * u / (1 + (_SHIFT - 1) * u) for u in levels]
+
+
+def euler_step(z: torch.Tensor, frame: torch.Tensor, level: float, following: float) -> torch.Tensor:
+    """Return z at the noise level ``following``: an Euler step of dz/dtau = (frame - z) / (1 - tau) from ``level``."""
+    return z + (following - level) / (1 - level) * (frame.clamp(-1, 1) - z)
 
 
 def sample_frame(
@@ -64,6 +69,6 @@ def sample_frame(
         if k + 1 < num_steps:
             if z is None:
                 raise ValueError(f"{num_steps} sampler steps need noise")
-            z = z + (levels[k + 1] - level) / (1 - level) * (out.frame.clamp(-1, 1) - z)
+            z = euler_step(z, out.frame, level, levels[k + 1])
     assert out is not None
     return out

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from worldsim.train.budget import Budget
+
 __all__ = ["TrainConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How a model is trained; the budget is either minutes or steps."""
+class TrainConfig(Budget):
+    """How a model is trained."""
 
-    minutes: float | None = None
-    """Minutes of training, without loading, compiling and validating."""
-    steps: int | None = None
     batch: int = 4
     """Windows per step, of all processes together."""
     accumulate: int = 1
@@ -22,14 +21,6 @@ class TrainConfig:
     """Whether several processes divide the network among themselves (FSDP2); else each holds a copy (DDP)."""
     length: int = 24
     """Steps per window."""
-    learning_rate: float = 1e-3
-    final_rate: float = 0.03
-    """Share of the learning rate that is left at the end of the cosine."""
-    warmup_steps: int = 200
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    """Largest norm of the gradient."""
-    ema: float = 0.999
     ends_share: float = 0.1
     """Share of the windows that hold an end of an episode by the world itself, which are rare otherwise."""
     mirror: tuple[int | str, ...] = ()
@@ -60,8 +51,3 @@ class TrainConfig:
     """That weight at most."""
     critic_share: float = 0.6
     """The critic's part of a frame's gradient as a share of the squared error's, from ``own_frames_from`` on."""
-    seed: int = 0
-    report_s: float = 10.0
-    """Seconds between lines."""
-    save_s: float = 180.0
-    validate_s: float = 300.0

@@ -38,11 +38,12 @@ from worldsim.model import (
 )
 from worldsim.store import RolloutStore
 from worldsim.train.board import Board
+from worldsim.train.budget import check_run, read_state
 from worldsim.train.config import TrainConfig
 from worldsim.train.critic import Critic
 from worldsim.train.data import Dataset, action_numbers, factor_ranges, mirrored
 from worldsim.train.draws import Draws, Inputs
-from worldsim.train.git import git_sha
+from worldsim.train.git import commit_name
 from worldsim.train.inherit import inherit
 from worldsim.train.memory import estimate, free_bytes
 from worldsim.train.objective import Losses, Objective, losses, make_inputs
@@ -97,24 +98,18 @@ def train(
     Raises:
         WorldsimError: If the arguments, the store or the run do not allow it, or the loss is no longer finite.
     """
-    if (minutes is None) == (steps is None):
-        raise WorldsimError("training needs a budget: give either minutes or steps")
     if preset not in PRESETS:
         raise WorldsimError(f"unknown preset {preset!r}; choose one of {', '.join(PRESETS)}")
     run = Path(run)
-    if (run / "state.pt").exists() and not resume:
-        raise WorldsimError(f"{run} already holds a run; resume it, or choose another directory")
-    if resume and not (run / "state.pt").exists():
-        raise CheckpointError(f"{run} holds no run to resume (state.pt is missing); start it without resume")
-    values = {f.name: getattr(config or TrainConfig(), f.name) for f in fields(TrainConfig)}
-    settings = TrainConfig(**{**values, "minutes": minutes, "steps": steps, "seed": seed})
+    check_run(run, minutes=minutes, steps=steps, resume=resume)
+    settings = replace(config or TrainConfig(), minutes=minutes, steps=steps, seed=seed)
     if threads:
         torch.set_num_threads(threads)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if settings.text_encoder not in TEXT_ENCODERS:
         raise WorldsimError(f"unknown text encoder {settings.text_encoder!r}; choose one of {', '.join(TEXT_ENCODERS)}")
-    saved = _read_state(run) if resume else None
+    saved = read_state(run, cure=f"start a new run with init={run}") if resume else None
     use_compile = compile if compile is not None else steps is None and (minutes or 0) >= 5 and not settings.shard
     if use_compile and settings.shard:
         raise WorldsimError("a network that is divided among processes is not compiled; leave out compile or shard")
@@ -283,9 +278,7 @@ class _Trainer:
     @property
     def progress(self) -> float:
         """Share of the budget that is used."""
-        if self.settings.steps is not None:
-            return self.step / self.settings.steps
-        return self.elapsed_s / (60 * (self.settings.minutes or 1))
+        return self.settings.progress(self.step, self.elapsed_s)
 
     def run(self) -> Path:
         """Train to the end of the budget."""
@@ -372,11 +365,11 @@ class _Trainer:
             parts["told_apart"] = told_apart
         torch.nn.utils.clip_grad_norm_(self.networks.parameters(), settings.clip)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = settings.rate(self.step, self.elapsed_s)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        decay = min(settings.ema, (1 + self.step) / (10 + self.step))
+        decay = settings.decay(self.step)
         with torch.no_grad():
             for name, value in self.networks.named_parameters():
                 self.average[name].lerp_(value, 1 - decay)
@@ -424,12 +417,6 @@ class _Trainer:
         error = (seen.detach() - true).flatten(1).norm(dim=1)[:, None, None, None]
         pull = self.settings.critic_share * scale * error * direction
         return (seen * pull).sum(), told_apart
-
-    def _rate(self) -> float:
-        settings = self.settings
-        warm = min(1.0, (self.step + 1) / settings.warmup_steps)
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
-        return settings.learning_rate * warm * (settings.final_rate + (1 - settings.final_rate) * cosine)
 
     def _report(self, recent: Sequence[dict[str, float]], frames_per_second: float) -> None:
         mean = {}
@@ -503,7 +490,7 @@ class _Trainer:
             card=self.card,
             metrics={"validation": self.history},
             meta={
-                "git_sha": git_sha(),
+                "git_sha": commit_name(),
                 "env_fingerprint": self.fingerprint,
                 "init_sha": self.parent,
                 "training": {
@@ -522,10 +509,3 @@ def _num_parameters(config: ModelConfig, spec: ModelSpec) -> int:
     """Return how many parameters a model has, but for the embeddings of its words."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in Networks(config, spec, Vocabulary(())).parameters())
-
-
-def _read_state(run: Path) -> dict[str, Any]:
-    try:
-        return torch.load(run / "state.pt", map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes its reader say
-        raise CheckpointError(f"{run / 'state.pt'} is damaged ({error}); start a new run with init={run}") from None

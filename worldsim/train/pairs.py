@@ -185,8 +185,11 @@ class _Collector:
                     disable_env_checker=True,
                     **{**self.config.env_kwargs, "obs_modes": ("rgb", *PLAIN_MODES), "cameras": (camera,)},
                 )
-            except TypeError as error:
-                raise EnvError(f"{self.config.env_id} has no observation modes to draw from ({error})") from None
+            except (TypeError, EnvError) as error:
+                raise EnvError(
+                    f"{self.config.env_id} does not show what a renderer draws from ({', '.join(PLAIN_MODES)}); "
+                    f"worldsim/City-v0 does. It said: {error}"
+                ) from None
         return self.envs[camera]
 
     def _play(self, index: int, row: int) -> dict[str, Any]:

@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 
 from worldsim.collect import env_fingerprint
 from worldsim.errors import CheckpointError, WorldsimError
@@ -37,7 +35,9 @@ from worldsim.model import (
     save_renderer,
     view_channels,
 )
-from worldsim.train.git import git_sha
+from worldsim.model.world_model import from_pixels, to_pixels
+from worldsim.train.budget import Budget, check_run, read_state
+from worldsim.train.git import commit_name
 from worldsim.train.pairs import PairsConfig, collect_pairs
 from worldsim.train.render_scores import draw_episodes, draw_strip, score
 
@@ -47,12 +47,9 @@ FIRST_VALIDATION_SEED = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenderTrainConfig:
-    """How a renderer is trained; the budget is either minutes or steps."""
+class RenderTrainConfig(Budget):
+    """How a renderer is trained."""
 
-    minutes: float | None = None
-    """Minutes of training, without collecting and validating."""
-    steps: int | None = None
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of the truth."""
     episodes: int = 1200
@@ -65,14 +62,7 @@ class RenderTrainConfig:
     """As in `PairsConfig`."""
     network: RendererConfig = field(default_factory=RendererConfig)
     batch: int = 16
-    learning_rate: float = 1e-3
     final_rate: float = 0.02
-    """Share of the learning rate that is left at the end of the cosine."""
-    warmup_steps: int = 200
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    """Largest norm of the gradient."""
-    ema: float = 0.999
     pure_share: float = 0.6
     """Share of the pairs whose noise level is 0, where the default sampler's only call is; the others are drawn."""
     absolute: float = 0.1
@@ -83,11 +73,6 @@ class RenderTrainConfig:
     """Share that are shown what the network draws for the moment before, from ``own_from`` on."""
     own_from: float = 0.1
     """Share of the budget."""
-    seed: int = 0
-    report_s: float = 10.0
-    """Seconds between lines."""
-    save_s: float = 180.0
-    validate_s: float = 300.0
 
 
 def train_renderer(
@@ -119,15 +104,9 @@ def train_renderer(
     Raises:
         WorldsimError: If the arguments, the env or the run do not allow it, or the loss is no longer finite.
     """
-    if (minutes is None) == (steps is None):
-        raise WorldsimError("training needs a budget: give either minutes or steps")
     run = Path(run)
-    if (run / "state.pt").exists() and not resume:
-        raise WorldsimError(f"{run} already holds a run; resume it, or choose another directory")
-    if resume and not (run / "state.pt").exists():
-        raise CheckpointError(f"{run} holds no run to resume (state.pt is missing); start it without resume")
-    values = {f.name: getattr(config or RenderTrainConfig(), f.name) for f in fields(RenderTrainConfig)}
-    settings = RenderTrainConfig(**{**values, "minutes": minutes, "steps": steps, "seed": seed})
+    check_run(run, minutes=minutes, steps=steps, resume=resume)
+    settings = replace(config or RenderTrainConfig(), minutes=minutes, steps=steps, seed=seed)
     if threads:
         torch.set_num_threads(threads)
     return _Trainer(env_id, run, settings, torch.device(device), log, resume).run()
@@ -162,7 +141,7 @@ class _Trainer:
         )
         self.pairs = collect_pairs(path / "pairs", wanted, log)
         self.held_out = collect_pairs(path / "pairs-val", held_out, log)
-        self.commit = git_sha()  # of the code that runs, whatever is checked out later
+        self.commit = commit_name()  # of the code that runs, whatever is checked out later
         self.fingerprint = env_fingerprint(env_id, settings.env_kwargs)
         self.net = new_renderer(settings.network, self.pairs.spec, seed=settings.seed).to(device)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -172,7 +151,7 @@ class _Trainer:
         plain = [value for value in self.net.parameters() if value.ndim < 2]
         groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
-        saved = _read_state(path) if resume else None
+        saved = read_state(path, cure="start a new run elsewhere") if resume else None
         if saved:
             if saved["network"] != asdict(settings.network):
                 raise CheckpointError(f"{path} was begun as {saved['network']}; resume it as that")
@@ -192,9 +171,7 @@ class _Trainer:
     @property
     def progress(self) -> float:
         """Share of the budget that is used."""
-        if self.settings.steps is not None:
-            return self.step / self.settings.steps
-        return self.elapsed_s / (60 * (self.settings.minutes or 1))
+        return self.settings.progress(self.step, self.elapsed_s)
 
     def run(self) -> Path:
         """Train to the end of the budget."""
@@ -253,11 +230,11 @@ class _Trainer:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), settings.clip)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = settings.rate(self.step, self.elapsed_s)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        decay = min(settings.ema, (1 + self.step) / (10 + self.step))
+        decay = settings.decay(self.step)
         with torch.no_grad():
             for slow, value in zip(self.average.parameters(), self.net.parameters(), strict=True):
                 slow.lerp_(value, 1 - decay)
@@ -283,14 +260,13 @@ class _Trainer:
             nothing = torch.zeros((len(light), 4, *self._size), device=self.device)
             with torch.autocast(self.device.type, torch.bfloat16):
                 own = self.net(None, torch.zeros(len(light), device=self.device), view, light, nothing)
-            own = ((own.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1  # as a frame is shown
+            own = from_pixels(to_pixels(own))  # as a frame is shown
             previous[drawn] = torch.cat([own, torch.ones_like(own[:, :1])], dim=1)
         return previous
 
     def _frames(self, rows: np.ndarray) -> torch.Tensor:
         """Return true frames, (B, 3, H, W) in [-1, 1]."""
-        frames = torch.from_numpy(self.pairs.frames(rows)).to(self.device)
-        return rearrange(frames, "b h w c -> b c h w").float() / 127.5 - 1
+        return from_pixels(torch.from_numpy(self.pairs.frames(rows)).to(self.device))
 
     @torch.no_grad()
     def _views(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -298,12 +274,6 @@ class _Trainer:
         arrays = self.pairs.plain(rows)
         scene = {name: torch.from_numpy(arrays[name]).to(self.device) for name in PLAIN_MODES}
         return scene["light"], view_channels(**scene, num_kinds=self.pairs.spec.num_kinds)
-
-    def _rate(self) -> float:
-        settings = self.settings
-        warm = min(1.0, (self.step + 1) / settings.warmup_steps)
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
-        return settings.learning_rate * warm * (settings.final_rate + (1 - settings.final_rate) * cosine)
 
     def _report(self, recent: Sequence[float], frames_per_second: float) -> None:
         loss = float(np.mean(recent))
@@ -371,10 +341,3 @@ class _Trainer:
                 },
             },
         )
-
-
-def _read_state(run: Path) -> dict[str, Any]:
-    try:
-        return torch.load(run / "state.pt", map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes its reader say
-        raise CheckpointError(f"{run / 'state.pt'} is damaged ({error}); start a new run elsewhere") from None

@@ -29,9 +29,9 @@ import torch
 from worldsim.collect.policies import policies_of
 from worldsim.collect.worker import make_image_env
 from worldsim.errors import EnvError
-from worldsim.evaluate.setting import commit_name
 from worldsim.model import WorldModel
 from worldsim.sim import WorldModelEnv, WorldModelVectorEnv
+from worldsim.train.git import commit_name
 
 __all__ = ["SpeedBudget", "WorldSpeed", "bench_speed", "full", "quick", "world_speed"]
 

@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 
 from worldsim.errors import MissingExtraError, StoreError
-from worldsim.evaluate.setting import commit_name
 from worldsim.store import RolloutStore, export_store, merge
 from worldsim.store.codecs import CODECS, decoder
 from worldsim.store.place import open_place
 from worldsim.store.reader import ZarrReader
+from worldsim.train.git import commit_name
 
 __all__ = ["StorageBudget", "bench_storage"]
 

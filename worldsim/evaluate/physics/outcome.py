@@ -17,8 +17,8 @@ from worldsim.evaluate.physics.plan import SUITES, Plan
 from worldsim.evaluate.physics.report import report_html
 from worldsim.evaluate.physics.suite import Run, run_foreign, run_suite
 from worldsim.evaluate.physics.summary import clip_csv, summarise
-from worldsim.evaluate.setting import commit_name
 from worldsim.model import WorldModel
+from worldsim.train.git import commit_name
 
 __all__ = ["FACTS", "SCHEMA", "bench", "run_figures"]
 

@@ -1,0 +1,81 @@
+"""What every training shares: how long, how fast and how often, and a run that begins or goes on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from worldsim.errors import CheckpointError, WorldsimError
+
+__all__ = ["Budget", "check_run", "read_state"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How long, how fast and how often; the budget is either minutes or steps."""
+
+    minutes: float | None = None
+    """Minutes of training, without loading, collecting, compiling and validating."""
+    steps: int | None = None
+    learning_rate: float = 1e-3
+    final_rate: float = 0.03
+    """Share of the learning rate that is left at the end of the cosine."""
+    warmup_steps: int = 200
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema: float = 0.999
+    seed: int = 0
+    report_s: float = 10.0
+    """Seconds between lines."""
+    save_s: float = 180.0
+    validate_s: float = 300.0
+
+    def progress(self, step: int, elapsed_s: float) -> float:
+        """Return the share of the budget that is used."""
+        return step / self.steps if self.steps is not None else elapsed_s / (60 * (self.minutes or 1))
+
+    def rate(self, step: int, elapsed_s: float) -> float:
+        """Return the learning rate of a step: a warm-up, then a cosine over the budget."""
+        warm = min(1.0, (step + 1) / self.warmup_steps)
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress(step, elapsed_s))))
+        return self.learning_rate * warm * (self.final_rate + (1 - self.final_rate) * cosine)
+
+    def decay(self, step: int) -> float:
+        """Return what the average of the weights keeps after ``step`` steps; little at first."""
+        return min(self.ema, (1 + step) / (10 + step))
+
+
+def check_run(run: Path, *, minutes: float | None, steps: int | None, resume: bool) -> None:
+    """Check that a run has one budget, and that it is new, or there to be resumed.
+
+    Raises:
+        WorldsimError: If it has no budget or two, or is there and is not to be resumed.
+        CheckpointError: If it is to be resumed and is not there.
+    """
+    if (minutes is None) == (steps is None):
+        raise WorldsimError("training needs a budget: give either minutes or steps")
+    if (run / "state.pt").exists() and not resume:
+        raise WorldsimError(f"{run} already holds a run; resume it, or choose another directory")
+    if resume and not (run / "state.pt").exists():
+        raise CheckpointError(f"{run} holds no run to resume (state.pt is missing); start it without resume")
+
+
+def read_state(run: Path, *, cure: str) -> dict[str, Any]:
+    """Return the saved state of a run.
+
+    Args:
+        run: Its directory.
+        cure: What to do if it is damaged, for the error.
+
+    Raises:
+        CheckpointError: If it is damaged.
+    """
+    try:
+        return torch.load(run / "state.pt", map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes its reader say
+        raise CheckpointError(f"{run / 'state.pt'} is damaged ({error}); {cure}") from None
