@@ -85,6 +85,26 @@ def test_a_second_call_adds_only_what_is_missing(tmp_path):
     assert len(collect(SQUARE, 1, tmp_path / "s", seed=100, env_kwargs={"num_steps": 6})) == 9  # another env
 
 
+def test_a_process_that_drew_with_pygame_still_ends_when_it_is_told_to(tmp_path):
+    code = (
+        "import time\n"
+        "from worldsim.collect.worker import make_image_env\n"
+        "env, to_frame = make_image_env('CarRacing-v3', {})\n"
+        "env.close()\n"
+        "import pygame; pygame.init(); pygame.display.set_mode((8, 8))\n"
+        "print('drawn', flush=True); time.sleep(60)"
+    )
+    env = {**os.environ, "SDL_VIDEODRIVER": "dummy"}
+    env.pop("SDL_NO_SIGNAL_HANDLERS", None)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env) as process:
+        try:
+            assert any(line == "drawn\n" for line in process.stdout)
+            process.terminate()
+            assert process.wait(timeout=10) == -signal.SIGTERM
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_commits_what_is_finished_and_the_same_call_goes_on(tmp_path, workers):
     code = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,8 @@ def make_image_env(env_id: str, env_kwargs: Mapping[str, Any]) -> tuple[gym.Env,
     Raises:
         EnvError: If the id or an argument is unknown, or there is no image of 32 to 256 pixels a side.
     """
+    # An env that draws with pygame would make its process, and every one forked from it, deaf to SIGTERM.
+    os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
     env = _make(env_id, env_kwargs)
     space = env.observation_space
     if isinstance(space, gym.spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3 and space.shape[-1] == 3:
