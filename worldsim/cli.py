@@ -171,6 +171,9 @@ def collect(
         str | None, typer.Option("--codec", metavar="zstd|lz4|none", help="Of a new store: small, faster, fastest.")
     ] = None,
     max_steps: Annotated[int | None, typer.Option("--max-steps", min=1, help="Truncate episodes here.")] = None,
+    prompt_every: Annotated[
+        int | None, typer.Option("--prompt-every", min=1, help="Prompt the env about every so many steps.")
+    ] = None,
     env_kwargs: Annotated[
         str, typer.Option("--env-kwargs", metavar="JSON", help="Arguments of the env, as a JSON object.")
     ] = "{}",
@@ -191,6 +194,7 @@ def collect(
             engine=engine,
             codec=codec,
             max_steps=max_steps,
+            prompt_every=prompt_every,
             env_kwargs=_json_object(env_kwargs),
             progress=progress,
         )

@@ -164,6 +164,10 @@ class Truth(Protocol):
         """Change the world in mid-episode as a prompt says; returns the words that it cannot express."""
         ...
 
+    def draw_prompt(self, rng: np.random.Generator) -> Mapping[str, str]:
+        """Return a prompt, {"en", "zh"}, that the present moment can follow; data collection gives such prompts."""
+        ...
+
     def export_scene(self, path: str) -> None:
         """Write the present scene as GLB."""
         ...

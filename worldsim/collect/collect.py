@@ -70,6 +70,7 @@ def collect(
     max_steps: int | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
     variation: Mapping[str, Any] | None = None,
+    prompt_every: int | None = None,
     engine: str = "local",
     codec: str | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -89,13 +90,15 @@ def collect(
         max_steps: Truncate episodes here; at most 10,000 steps in any case.
         env_kwargs: Constructor arguments of the env, as JSON values.
         variation: Factors that every reset asks for, as ``options["variation"]``.
+        prompt_every: Mean steps between prompts in mid-episode, which then are the captions; None for none. The env
+            draws them (`worldsim.rollout.Truth.draw_prompt`).
         engine: ``local`` processes, or ``ray`` actors: on the cluster that RAY_ADDRESS names or that runs here, else on
             one that is started for this call. All machines must see the store under the same path.
         codec: What a new store is packed with, ``zstd``, ``lz4`` or ``none``; None is zstd, or what the store has.
         progress: Called after every commit, for example ``show_progress()``.
 
     Raises:
-        EnvError: If the env is unknown, shows no image, has no such policy, or a worker died.
+        EnvError: If the env is unknown, shows no image, has no such policy, takes no prompts, or a worker died.
         StoreError: If the store is damaged, or holds frames of another size or packed otherwise.
         MissingExtraError: If Ray is asked for and not installed.
     """
@@ -103,6 +106,8 @@ def collect(
         raise EnvError(f"the engine must be {' or '.join(_ENGINES)}; got {engine!r}")
     if episodes < 1 or workers < 1 or (max_steps is not None and max_steps < 1):
         raise EnvError(f"episodes, workers and max_steps must be at least 1; got {episodes}, {workers}, {max_steps}")
+    if prompt_every is not None and prompt_every < 1:
+        raise EnvError(f"prompt_every must be at least 1 step; got {prompt_every}")
     root = Path(store_path)
     store = RolloutStore.open_or_create(root, codec=codec or "zstd")
     if codec not in (None, store.codec):
@@ -111,6 +116,8 @@ def collect(
         )
     env_kwargs = dict(env_kwargs or {})
     decides = {"env_id": env_id, "env_kwargs": env_kwargs, "variation": variation, "max_steps": max_steps}
+    if prompt_every is not None:
+        decides["prompt_every"] = prompt_every
     run_id = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
     job = Job(
         env_id=env_id,
@@ -118,6 +125,7 @@ def collect(
         policy=policy,
         max_steps=max_steps,
         variation=variation,
+        prompt_every=prompt_every,
         store_path=str(root),
         run_id=run_id,
     )

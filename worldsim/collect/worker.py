@@ -31,6 +31,8 @@ class Job:
     policy: str = "mixture"
     max_steps: int | None = None
     variation: Mapping[str, Any] | None = None
+    prompt_every: int | None = None
+    """Mean steps between prompts in mid-episode; None for none."""
     store_path: str
     run_id: str
 
@@ -72,16 +74,22 @@ def make_image_env(env_id: str, env_kwargs: Mapping[str, Any]) -> tuple[gym.Env,
 def play(
     env: gym.Env, to_frame: Callable[[Any], np.ndarray], make_policy: Callable[[int], Policy], job: Job, seed: int
 ) -> Rollout:
-    """Play one episode and return it."""
+    """Play one episode and return it.
+
+    Raises:
+        EnvError: If it is to be prompted, and the env cannot.
+    """
     policy = make_policy(int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
     obs, info = env.reset(seed=seed, options={"variation": dict(job.variation)} if job.variation else None)
     frames, actions, rewards, ends = [_copy(to_frame(obs))], [], [], []
-    states, captions, events = [info.get("state")], _captions([], 0, info), _events([], 0, info)
+    states, captions, events = [info.get("state")], _captions([], 0, None, info), _events([], 0, info)
+    prompts = _Prompts(env, job, seed)
     variation = info.get("variation", {})
     limit = min(job.max_steps or MAX_STEPS, MAX_STEPS)
     done = False
     while not done:
         action = policy(obs, info)
+        caption, prompt = info.get("caption"), prompts.give()
         obs, reward, terminated, truncated, info = env.step(_to_env(env.action_space, action))
         truncated = truncated or len(actions) + 1 >= limit
         done = terminated or truncated
@@ -90,7 +98,10 @@ def play(
         ends.append((terminated, truncated))
         frames.append(_copy(to_frame(obs)))
         states.append(info.get("state"))
-        captions = _captions(captions, len(actions), info)
+        if prompt is not None:
+            captions = [*captions, Caption(len(actions), prompt["en"], prompt["zh"])]
+        else:
+            captions = _captions(captions, len(actions), caption, info)
         events = _events(events, len(actions), info)
     return Rollout(
         obs=np.stack(frames),
@@ -190,9 +201,30 @@ def _to_env(space: gym.Space, action: np.ndarray) -> Any:
     return int(action) if isinstance(space, gym.spaces.Discrete) else action
 
 
-def _captions(captions: list[Caption], t: int, info: Mapping[str, Any]) -> list[Caption]:
+class _Prompts:
+    """Prompts in mid-episode, drawn by the env at steps that the episode's seed decides."""
+
+    def __init__(self, env: gym.Env, job: Job, seed: int) -> None:
+        self._world, self._every = env.unwrapped, job.prompt_every
+        self._rng = np.random.default_rng([seed, 2])
+        if self._every and not (hasattr(self._world, "draw_prompt") and hasattr(self._world, "set_prompt")):
+            raise EnvError(f"{job.env_id} takes no prompts in mid-episode (draw_prompt, set_prompt); leave them out")
+
+    def give(self) -> Mapping[str, str] | None:
+        """Perhaps prompt the env, in one language or the other, for the next steps; return the prompt in both."""
+        if not self._every or self._rng.random() >= 1 / self._every:
+            return None
+        prompt = self._world.draw_prompt(self._rng)  # type: ignore[attr-defined]
+        self._world.set_prompt(prompt[("en", "zh")[int(self._rng.integers(2))]])  # type: ignore[attr-defined]
+        return prompt
+
+
+def _captions(
+    captions: list[Caption], t: int, before: Mapping[str, str] | None, info: Mapping[str, Any]
+) -> list[Caption]:
+    """Add the caption of step t if it is another than the one before; what was prompted stands until then."""
     text = info.get("caption")
-    if text is None or (captions and (captions[-1].en, captions[-1].zh) == (text["en"], text["zh"])):
+    if text is None or text == before:
         return captions
     return [*captions, Caption(t, text["en"], text["zh"])]
 
