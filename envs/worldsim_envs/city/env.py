@@ -322,6 +322,8 @@ class CityEnv(gym.Env, EzPickle):
     def set_prompt(self, text: str) -> list[str]:
         """Change time, weather and traffic from the next step on, over one second; return the words not understood.
 
+        From then on nothing changes but by prompts: a change that the episode had before it is given up.
+
         Raises:
             PromptError: If no word was understood.
         """
@@ -332,6 +334,7 @@ class CityEnv(gym.Env, EzPickle):
         self._unknown = tuple(unknown)
         if unknown:
             _warn_unknown(unknown)
+        self._variation = {**self._variation, "change": "none"}
         self._state = changed(state, wished, 10)
         return unknown
 

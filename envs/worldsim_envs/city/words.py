@@ -382,10 +382,10 @@ def scene_wish(time_of_day: str, weather: str, rng: np.random.Generator) -> Capt
         time_of_day, weather: Of the present moment; what is named of them is another one.
         rng: Draws slots, values and wordings.
     """
-    count = int(rng.choice((1, 2, 3), p=(0.6, 0.3, 0.1)))
-    slots = [str(slot) for slot in rng.choice(list(_WISHES), count, replace=False, p=_WISHED)]
     now = {"time_of_day": time_of_day, "weather": weather}
     while True:
+        count = int(rng.choice((1, 2, 3), p=(0.6, 0.3, 0.1)))
+        slots = [str(slot) for slot in rng.choice(list(_WISHES), count, replace=False, p=_WISHED)]
         wish = {slot: str(rng.choice(_WISHES[slot])) for slot in slots}
         kind = {slot: value.split()[-1] for slot, value in wish.items()}  # "heavy rain" is rain
         later = {**now, **kind}
