@@ -54,3 +54,5 @@ class Inputs:
     """(B, T)."""
     terminated: torch.Tensor
     """(B, T)."""
+    guide: torch.Tensor
+    """(B, T, 2, H, W) pixels, the flow that the networks themselves see behind true contexts; zeros where unknown."""

@@ -57,7 +57,7 @@ __all__ = ["train"]
 _NUM_STARTS = 32
 _LEAD = 0.005  # change of the weight of local contrast per step
 _MEANS = ("total", "contrast", "reward", "terminate")  # of `Losses`, as reported
-_RATIOS = ("frame", "refine", "sharpness")
+_RATIOS = ("frame", "refine", "sharpness", "flow")
 _HELD_OUT = 0.02  # share of episodes for validation where no store is given
 
 

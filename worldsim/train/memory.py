@@ -84,6 +84,7 @@ def kept_bytes(config: ModelConfig, spec: ModelSpec, length: int) -> int:
             factors=torch.zeros(1, length, 2 * len(spec.factor_names)),
             reward=scalar.clone(),
             terminated=scalar.clone(),
+            guide=torch.zeros(1, length, 2, spec.height, spec.width),
         )
         own = {parameter.untyped_storage()._cdata for parameter in networks.parameters()}
         kept: dict[int, torch.UntypedStorage] = {}  # held, so that no two have the same address

@@ -20,14 +20,14 @@ from worldsim.model.world_model import Networks, from_pixels
 from worldsim.train.bands import local_contrast
 from worldsim.train.data import Batch
 from worldsim.train.draws import Draws, Inputs
-from worldsim.train.rollout_context import with_own_frames
+from worldsim.train.rollout_context import with_guide, with_own_frames
 
 __all__ = ["Inputs", "Losses", "Objective", "losses", "make_inputs"]
 
 _SHARE_PURE = 0.6  # frames at tau = 0
 _TAU_MEAN, _TAU_STD = 1.0, 1.2  # of the logit of the other frames' tau
 _TEXT_DROP = 0.25  # share of windows without a prompt: most starts have none, and guidance needs both
-_WEIGHT_REWARD, _WEIGHT_TERMINATE = 0.05, 0.05
+_WEIGHT_REWARD, _WEIGHT_TERMINATE, _WEIGHT_FLOW = 0.05, 0.05, 0.03
 
 
 class Losses(NamedTuple):
@@ -52,6 +52,8 @@ class Losses(NamedTuple):
     """() mean."""
     terminate: torch.Tensor
     """() mean."""
+    flow: torch.Tensor
+    """(2,) pixels between the flow behind own frames and its guide."""
 
 
 def make_inputs(batch: Batch, text: torch.Tensor, draws: Draws, *, padding: int = 0, pure: bool = False) -> Inputs:
@@ -89,6 +91,7 @@ def make_inputs(batch: Batch, text: torch.Tensor, draws: Draws, *, padding: int 
         factors=batch.factors * keep[:, 1],
         reward=batch.reward * real,
         terminated=batch.terminated * real,
+        guide=torch.zeros(*target.shape[:2], 2, *target.shape[3:]),
     )
 
 
@@ -119,7 +122,9 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
     contrast = torch.stack([(a - b).abs().mean() for a, b in pairs]).sum()
     imagined = ((inputs.age > 1) & (inputs.age <= MAX_AGE) & (inputs.tau == 0)).float().flatten()
     sharpness = torch.stack([(_gradient_energy(frames).detach() * imagined).sum() for frames in (own, true)])
-    total = scale * error.mean() + contrast_weight * contrast + _WEIGHT_REWARD * reward + _WEIGHT_TERMINATE * terminate
+    astray = F.smooth_l1_loss(out.flow, inputs.guide, reduction="none").mean(dim=(2, 3, 4)).flatten() * imagined
+    heads = _WEIGHT_REWARD * reward + _WEIGHT_TERMINATE * terminate + _WEIGHT_FLOW * astray.mean()
+    total = scale * error.mean() + contrast_weight * contrast + heads
     return Losses(
         total=total,
         frames=out.frame,
@@ -129,6 +134,7 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
         sharpness=sharpness,
         reward=reward.detach(),
         terminate=terminate.detach(),
+        flow=torch.stack([astray.sum(), imagined.sum()]).detach(),
     )
 
 
@@ -164,6 +170,7 @@ class Objective(nn.Module):
         """
         if own_frames_from is not None:
             condition = self.networks.condition(inputs.text, inputs.factors).detach()
+            inputs = with_guide(self.networks.denoiser, inputs, condition, lead)
             inputs = with_own_frames(self.networks.denoiser, inputs, condition, own_frames_from, draws)
         # A compiled loss is compiled anew for every layout of its inputs: there is one, of what holds nothing too.
         layout = torch.contiguous_format

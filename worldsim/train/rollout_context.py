@@ -2,6 +2,9 @@
 
 A rollout feeds the model its own output. Without having seen that in training it drifts; with it unmarked it learns
 to distrust true frames too. So the age of the context is an input, and true contexts keep age 0.
+
+A blurred road looks the same wherever it is moved, so that no error of colours tells a flow to go on, and a rollout
+comes to rest. What the networks see behind the true frames of the same window does tell it: that flow is the guide.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from worldsim.model.denoiser import MAX_AGE, Denoiser
 from worldsim.model.sampler import sample_frame
 from worldsim.train.draws import Draws, Inputs
 
-__all__ = ["with_own_frames"]
+__all__ = ["with_guide", "with_own_frames"]
 
 
 @torch.no_grad()
@@ -51,3 +54,25 @@ def with_own_frames(denoiser: Denoiser, inputs: Inputs, text: torch.Tensor, firs
         if i + 2 < previous.shape[1]:
             previous[:, i + 2, 1] = frame
     return replace(inputs, previous=previous, age=age)
+
+
+@torch.no_grad()
+def with_guide(denoiser: Denoiser, inputs: Inputs, text: torch.Tensor, lead: int) -> Inputs:
+    """Return inputs with the flow that the denoiser gives behind their contexts, which are to be true.
+
+    Args:
+        denoiser: As it is now; no gradient flows through it.
+        inputs: True windows of T frames.
+        text: (B, T, C) encoded captions and factors.
+        lead: Frames at the beginning that need no guide.
+    """
+    rest = slice(lead, None)
+    out = denoiser(
+        None,
+        torch.zeros_like(inputs.tau[:, rest]),
+        inputs.previous[:, rest],
+        inputs.action[:, rest],
+        inputs.age[:, rest],
+        text[:, rest],
+    )
+    return replace(inputs, guide=torch.cat([inputs.guide[:, :lead], out.flow.to(inputs.guide.dtype)], dim=1))
