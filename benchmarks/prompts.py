@@ -101,6 +101,7 @@ def main():
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--episodes", type=int, default=24, help="drives of each wish")
     parser.add_argument("--guidance", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=TEST_SEED, help="of the first drive")
     options = parser.parse_args()
     model = load(options.model)
     xs, labels = true_frames(240, TRAIN_SEED, 4)
@@ -109,10 +110,10 @@ def main():
     ceiling = {n: float((p(check_xs).argmax(-1) == check_labels[n]).float().mean()) for n, p in probes.items()}
     print("the probe on true frames it never saw:", {n: round(v, 3) for n, v in ceiling.items()}, flush=True)
 
-    env, rng = gym.make(TRUTH, disable_env_checker=True), np.random.default_rng(TEST_SEED)
+    env, rng = gym.make(TRUTH, disable_env_checker=True), np.random.default_rng(options.seed)
     wishes = [(f, v) for f, values in FACTORS.items() for v in values]
     drives = {wish: [] for wish in wishes}  # (frames, actions, prompts by kind)
-    seed = TEST_SEED
+    seed = options.seed
     for factor, value in wishes:
         while len(drives[factor, value]) < options.episodes:
             drawn = conditions(rng)
@@ -159,6 +160,7 @@ def main():
         result = {
             "model": model.name,
             "checkpoint_sha": model.sha,
+            "seed": options.seed,
             "guidance": options.guidance,
             "probe_on_truth": ceiling,
             "rows": rows,

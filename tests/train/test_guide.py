@@ -1,0 +1,66 @@
+"""The flow behind own frames is led by the flow behind true ones."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.model.helpers import shaken_model
+from tests.train.test_windows_of_training import _batch
+from worldsim.train.draws import Draws
+from worldsim.train.objective import Objective, losses, make_inputs
+from worldsim.train.rollout_context import with_guide, with_own_frames
+
+
+def _setup(steps=6):
+    networks = shaken_model().networks.float()
+    for parameter in networks.parameters():
+        parameter.requires_grad_(True)
+    tokens = torch.zeros(3, steps, 1, dtype=torch.long)
+    inputs = make_inputs(_batch(steps=steps), tokens, Draws([0, 1, 2]), pure=True)
+    return networks, inputs, networks.condition(inputs.text, inputs.factors).detach()
+
+
+def test_the_guide_is_the_flow_behind_true_frames():
+    networks, inputs, text = _setup()
+    guided = with_guide(networks.denoiser, inputs, text, 2)
+    rest = slice(2, None)
+    with torch.no_grad():
+        seen = networks.denoiser(
+            None,
+            inputs.tau[:, rest],
+            inputs.previous[:, rest],
+            inputs.action[:, rest],
+            inputs.age[:, rest],
+            text[:, rest],
+        )
+    assert seen.flow.abs().mean() > 0.01
+    torch.testing.assert_close(guided.guide[:, rest], seen.flow)
+    assert not guided.guide[:, :2].any() and not guided.guide.requires_grad
+    unguided = {name: value for name, value in vars(guided).items() if name != "guide"}
+    assert all(value is getattr(inputs, name) for name, value in unguided.items())
+
+
+def test_only_flows_behind_own_frames_are_led():
+    networks, inputs, _ = _setup()
+    objective, weight, draws = Objective(networks), torch.zeros(()), Draws([0, 1, 2])
+    true = objective(inputs, weight, None, 0, draws)
+    assert true.flow.tolist() == [0.0, 0.0]
+    own = objective(inputs, weight, 1, 0, Draws([0, 1, 2]))
+    assert own.flow[1] == 3 * 3  # in three windows the frames behind at least two own ones
+    assert own.flow[0] > 0
+
+
+def test_the_loss_is_least_where_the_flow_is_its_guide():
+    networks, inputs, text = _setup()
+    inputs = with_own_frames(networks.denoiser, inputs, text, 1, Draws([0, 1, 2]))
+    own = networks.denoiser(None, inputs.tau, inputs.previous, inputs.action, inputs.age, text).flow.detach()
+    totals, pulls = [], []
+    for beside in (0.0, 2.0, -2.0):
+        result = losses(networks, replace(inputs, guide=own + beside), torch.zeros(()))
+        (pull,) = torch.autograd.grad(result.total, [networks.denoiser.to_pixels.bias])
+        totals.append(float(result.total.detach()))
+        pulls.append(pull[: 2 * 64].sum())  # of the two offsets of 64 pixels
+        assert float(result.flow[0] / result.flow[1]) == pytest.approx(max(abs(beside) - 0.5, 0), abs=1e-4)
+    assert totals[0] < min(totals[1:])
+    assert pulls[1] < pulls[0] < pulls[2]  # a larger guide pulls flows up
