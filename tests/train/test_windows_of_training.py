@@ -81,6 +81,20 @@ def test_a_child_with_new_words_and_a_longer_memory_starts_as_its_parent():
         inherit(Networks(replace(config, dim=64), parent.spec, words), replace(config, dim=64), parent)
 
 
+def test_a_child_with_other_actions_learns_them_anew_and_keeps_the_rest():
+    parent = shaken_model()
+    parent.networks.float()
+    low, high = parent.spec.action_low, parent.spec.action_high
+    shape = (len(low) + 1,)
+    spec = replace(parent.spec, action_low=(*low, low[0]), action_high=(*high, high[0]), action_shape=shape)
+    child = Networks(parent.config, spec, Vocabulary(parent.networks.text.vocabulary.tokens))
+    own = {name: value.clone() for name, value in child.state_dict().items()}
+    inherit(child, parent.config, parent)
+    theirs = parent.networks.state_dict()
+    for name, value in child.state_dict().items():
+        assert torch.equal(value, own[name] if "embed_action" in name else theirs[name])
+
+
 def test_a_window_deep_in_a_rollout_has_own_frames_as_context_and_true_ones_as_target():
     model, seen = shaken_model(), []
     window, lead, context = 6, tiny().num_context + 5, tiny().num_context

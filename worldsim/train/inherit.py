@@ -1,4 +1,4 @@
-"""Weights of an earlier model as a beginning: for a world with new words, or with a longer memory."""
+"""Weights of an earlier model as a beginning: for a world with new words, other actions, or with a longer memory."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def inherit(networks: Networks, config: ModelConfig, parent: WorldModel, factor_
     """Copy a parent's weights into new networks.
 
     Words that the parent knows keep their embedding, new ones and new factors begin at zero; the parent's factors must
-    be the first. A longer memory treats its oldest frames as the parent treated its own oldest one.
+    be the first. Where actions are numbers of another length, what they mean is learned anew. A longer memory treats its
+    oldest frames as the parent treated its own oldest one.
 
     Args:
         networks: Filled in place.
         config: Their architecture.
-        parent: Of the same architecture but for ``num_context`` and ``sampler_steps``, and of the same frame size and
-            action length.
+        parent: Of the same architecture but for ``num_context`` and ``sampler_steps``, and of the same frame size.
         factor_names: Of the new model; the parent's first.
 
     Raises:
@@ -33,14 +33,15 @@ def inherit(networks: Networks, config: ModelConfig, parent: WorldModel, factor_
     same = replace(parent.config, num_context=config.num_context, sampler_steps=config.sampler_steps)
     own = networks.denoiser
     theirs = parent.networks.denoiser
-    shape = (own.height, own.width, own.embed_action[0].in_features)
-    their_shape = (theirs.height, theirs.width, theirs.embed_action[0].in_features)
-    if same != config or shape != their_shape:
+    size, their_size = (own.height, own.width), (theirs.height, theirs.width)
+    if same != config or size != their_size:
         raise CheckpointError(
-            f"{parent.name} cannot be the beginning of this model: it has another architecture, frame size or action "
-            f"space ({parent.config} for {their_shape}, wanted {config} for {shape}); start without init"
+            f"{parent.name} cannot be the beginning of this model: it has another architecture or frame size "
+            f"({parent.config} for {their_size}, wanted {config} for {size}); start without init"
         )
     weights = {name: value.float() for name, value in parent.networks.state_dict().items()}
+    if own.embed_action[0].in_features != theirs.embed_action[0].in_features:
+        weights |= {f"denoiser.embed_action.{name}": value for name, value in own.embed_action.state_dict().items()}
     known = parent.spec.factor_names
     if tuple(factor_names)[: len(known)] != known:
         raise CheckpointError(f"{parent.name} knows the factors {', '.join(known)}; name them first, then new ones")
