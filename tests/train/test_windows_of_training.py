@@ -91,7 +91,7 @@ def test_a_child_with_other_actions_learns_them_anew_and_keeps_the_rest():
     own = {name: value.clone() for name, value in child.state_dict().items()}
     inherit(child, parent.config, parent)
     theirs = parent.networks.state_dict()
-    for name, value in child.state_dict().items():
+    for name, value in child.denoiser.state_dict(prefix="denoiser.").items():
         assert torch.equal(value, own[name] if "embed_action" in name else theirs[name])
 
 

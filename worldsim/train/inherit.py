@@ -18,7 +18,7 @@ def inherit(networks: Networks, config: ModelConfig, parent: WorldModel, factor_
     """Copy a parent's weights into new networks.
 
     Words that the parent knows keep their embedding, new ones and new factors begin at zero; the parent's factors must
-    be the first. Where actions are numbers of another length, what they mean is learned anew. A longer memory treats its
+    be the first. Where actions are another count of numbers, their meaning is learned anew. A longer memory treats its
     oldest frames as the parent treated its own oldest one.
 
     Args:
