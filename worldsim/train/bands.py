@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 
-__all__ = ["local_contrast", "smooth"]
+__all__ = ["local_contrast", "opponent", "smooth"]
 
 _BAND_SQUARES = (8, 4, 2)  # pixels of each band, which is half as fine as the one before
 
 
 def local_contrast(frames: torch.Tensor) -> list[torch.Tensor]:
-    """Return how strong the details of each size are in each square of a frame.
+    """Return how strong the details of each size are in each square of a frame, of brightness and of colour.
+
+    In brightness and colour apart, since detail of grey streets is grey: asked for in red, green and blue each, it comes
+    cheapest as coloured grain.
 
     The bands are those of a Laplacian pyramid (Burt and Adelson 1983); each is given as its root mean square in squares
     of 8 pixels of the frame.
@@ -22,12 +27,22 @@ def local_contrast(frames: torch.Tensor) -> list[torch.Tensor]:
     Returns:
         One (N, 3, h, w) per band, fine to coarse.
     """
-    bands = []
+    bands, frames = [], opponent(frames)
     for side in _BAND_SQUARES:
         band = frames - smooth(frames)
         bands.append((F.avg_pool2d(band.square(), side, ceil_mode=True) + 1e-5).sqrt())
         frames = F.avg_pool2d(frames, 2)
     return bands
+
+
+def opponent(frames: torch.Tensor) -> torch.Tensor:
+    """Return brightness and two differences of colour (red from green, blue from yellow) of (N, 3, H, W), orthonormal."""
+    red, green, blue = frames.unbind(1)
+    brightness = (red + green + blue) / math.sqrt(3)
+    return torch.stack(
+        [brightness, (red - green) / math.sqrt(2), (red + green - 2 * blue) / math.sqrt(6)],
+        dim=1,
+    )
 
 
 def smooth(frames: torch.Tensor) -> torch.Tensor:

@@ -19,11 +19,12 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import cached
 
-from worldsim.train.bands import smooth
+from worldsim.train.bands import opponent, smooth
 
 __all__ = ["Critic"]
 
 _SEEN, _DETAIL = 2.0, 16.0  # how strongly a critic sees a frame and its finest details
+_COLOR = 3.0  # and its colours, against its brightness: a cast that spreads in a rollout begins weak
 
 
 class Critic(nn.Module):
@@ -49,6 +50,7 @@ class Critic(nn.Module):
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Return (N, 1, h, w) scores of (N, 3, H, W) frames."""
         x = _SEEN * frames + _DETAIL * (frames - smooth(frames))
+        x = opponent(x) * x.new_tensor([1.0, _COLOR, _COLOR])[:, None, None]
         x = x.contiguous(memory_format=torch.channels_last)
         for layer in self.layers[:-1]:
             x = F.leaky_relu(layer(x), 0.2)
