@@ -15,8 +15,8 @@ _BAND_SQUARES = (8, 4, 2)  # pixels of each band, which is half as fine as the o
 def local_contrast(frames: torch.Tensor) -> list[torch.Tensor]:
     """Return how strong the details of each size are in each square of a frame, of brightness and of colour.
 
-    In brightness and colour apart, since detail of grey streets is grey: asked for in red, green and blue each, it comes
-    cheapest as coloured grain.
+    In brightness and colour apart, since the details of a grey street are grey: asked for in red, green and blue, they
+    come cheapest as coloured grain.
 
     The bands are those of a Laplacian pyramid (Burt and Adelson 1983); each is given as its root mean square in squares
     of 8 pixels of the frame.
@@ -36,7 +36,10 @@ def local_contrast(frames: torch.Tensor) -> list[torch.Tensor]:
 
 
 def opponent(frames: torch.Tensor) -> torch.Tensor:
-    """Return brightness and two differences of colour (red from green, blue from yellow) of (N, 3, H, W), orthonormal."""
+    """Return brightness and two differences of colour, red from green and yellow from blue; both are (N, 3, H, W).
+
+    The axes are orthonormal.
+    """
     red, green, blue = frames.unbind(1)
     brightness = (red + green + blue) / math.sqrt(3)
     return torch.stack(
