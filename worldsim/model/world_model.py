@@ -20,6 +20,7 @@ from worldsim.model.denoiser import MAX_AGE, Denoiser
 from worldsim.model.frame import FrameDenoiser
 from worldsim.model.memory import Memory
 from worldsim.model.noise import keyed_noise
+from worldsim.model.opening import OPENING_GUIDANCE, OPENING_STEPS, draw_opening
 from worldsim.model.parts import in_parts
 from worldsim.model.presets import ModelConfig
 from worldsim.model.sampler import sample_frame
@@ -31,6 +32,7 @@ from worldsim.rollout import Caption
 __all__ = ["Imagined", "Networks", "Prediction", "Start", "WorldModel", "WorldState", "from_pixels", "to_pixels"]
 
 MAX_GUIDANCE = 10.0
+_OPENING_NOISE = 255  # a number that no sampler step of an env step has
 
 
 def from_pixels(frames: torch.Tensor) -> torch.Tensor:
@@ -186,6 +188,11 @@ class WorldModel:
         """
         return self.networks.text.understand(prompt)
 
+    @property
+    def is_trained_for_openings(self) -> bool:
+        """Whether `first_frames` can imagine a first frame: its training had ``opening_share`` above 0."""
+        return bool(self.meta.get("openings"))
+
     def nearest_start(self, prompt: str) -> int:
         """Return the index of the start whose caption shares most words with a prompt (rare words count more)."""
         vocabulary = self.networks.text.vocabulary
@@ -274,6 +281,68 @@ class WorldModel:
         )
 
     @torch.inference_mode()
+    def first_frames(
+        self,
+        prompts: Sequence[str | None],
+        seeds: Sequence[int] | np.ndarray,
+        *,
+        factors: Sequence[Mapping[str, float] | None] | None = None,
+        sampler_steps: int = OPENING_STEPS,
+        guidance: float = OPENING_GUIDANCE,
+    ) -> np.ndarray:
+        """Imagine first frames (N, H, W, 3) uint8, one per prompt, from text alone.
+
+        A frame is a function of its prompt, its factors and its seed, whatever its company.
+
+        Args:
+            prompts: Text or None per frame.
+            seeds: Noise seed per frame.
+            factors: Values by name per frame, for a model that knows factors.
+            sampler_steps: Denoiser calls per frame.
+            guidance: How much stronger than learned a prompt acts, 0 to 10; any value but 1 doubles the work.
+
+        Raises:
+            EnvError: If the model was not trained for it, a factor is unknown, the numbers of prompts, seeds and
+                factors differ, or ``sampler_steps`` or ``guidance`` is out of range.
+        """
+        if not self.is_trained_for_openings:
+            raise EnvError(
+                f"the model {self.name!r} cannot begin from text alone; give a start, or a prompt without one, which "
+                "begins at the nearest caption; or train with TrainConfig(opening_share=0.5)"
+            )
+        _check_sampling(sampler_steps, guidance)
+        told = [None] * len(prompts) if factors is None else factors
+        if not len(prompts) == len(seeds) == len(told) or not prompts:
+            raise EnvError(
+                f"first_frames takes one seed, and one set of factors, per prompt, and at least one prompt; got "
+                f"{len(prompts)} prompts, {len(seeds)} seeds and {len(told)} sets of factors"
+            )
+        text = torch.cat([self._encode_text(prompts), self._encode_factors(told)], dim=1)[:, None]  # (N, 1, C)
+        keys = np.asarray(seeds, dtype=np.int64)
+        shape = (1, 3, self.spec.height, self.spec.width)
+        frames = torch.empty((len(keys), *shape[2:], 3), dtype=torch.uint8, device=self.device)
+
+        def imagine(rows: slice) -> None:
+            with torch.inference_mode(), self._precision():
+                noise = keyed_noise(keys[rows], np.zeros_like(keys[rows]), _OPENING_NOISE, shape).to(self.device)
+                frames[rows] = to_pixels(
+                    draw_opening(
+                        self.networks.denoiser,
+                        noise,
+                        text[rows],
+                        action_dim=self.spec.action_dim,
+                        num_steps=sampler_steps,
+                        guidance=guidance,
+                    )
+                )
+
+        if self.device.type == "cpu":
+            in_parts(imagine, len(keys))
+        else:
+            imagine(slice(None))
+        return frames.cpu().numpy()
+
+    @torch.inference_mode()
     def step(
         self, state: WorldState, actions: np.ndarray, *, sampler_steps: int | None = None, guidance: float = 1.0
     ) -> tuple[WorldState, Prediction]:
@@ -290,11 +359,8 @@ class WorldModel:
             ActionError: If an action is not in the space.
             EnvError: If ``sampler_steps`` or ``guidance`` is out of range.
         """
-        if not 0 <= guidance <= MAX_GUIDANCE:
-            raise EnvError(f"guidance must be 0 to {MAX_GUIDANCE:g}; got {guidance!r}")
         num_steps = self.config.sampler_steps if sampler_steps is None else sampler_steps
-        if num_steps < 1:
-            raise EnvError(f"sampler_steps must be at least 1; got {num_steps}")
+        _check_sampling(num_steps, guidance)
         if len(actions) != state.num_streams:
             raise ActionError(f"{state.num_streams} streams need as many actions; got {len(actions)}")
         encoded = torch.from_numpy(encode_actions(self.spec, actions)).to(self.device)[:, None]  # (N, 1, A)
@@ -447,3 +513,10 @@ class WorldModel:
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16)
+
+
+def _check_sampling(num_steps: int, guidance: float) -> None:
+    if not 0 <= guidance <= MAX_GUIDANCE:
+        raise EnvError(f"guidance must be 0 to {MAX_GUIDANCE:g}; got {guidance!r}")
+    if num_steps < 1:
+        raise EnvError(f"sampler_steps must be at least 1; got {num_steps}")

@@ -42,7 +42,8 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
     | option | means |
     |---|---|
     | ``prompt`` | English or Chinese text that conditions every frame; alone, it starts at the nearest caption |
-    | ``start`` | a Rollout, ``{"frames", "actions"}``, ``{"store", "episode", "t"}``, an env that renders, an image |
+    | ``start`` | a Rollout, ``{"frames", "actions"}``, ``{"store", "episode", "t"}``, an env that renders, an image, |
+    | | or ``{"prompt": text}``: the model imagines the first frame too, if it was trained for it |
     | ``snapshot`` | a moment kept by ``snapshot()``, as the first moment of a new episode |
 
     ## Episode End

@@ -1,11 +1,12 @@
 """What an imagined episode begins from: read a window of a store, frames, an env or one image into model context.
 
 Every kind of start becomes an `Opening`: the last frames that the model looks back on, and the actions between them.
+A text alone has none, so that the model imagines the frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from worldsim.rollout import Rollout
 from worldsim.sim.actions import action_batch, neutral_actions
 from worldsim.store import RolloutStore
 
-__all__ = ["Opening", "pad", "read_start"]
+__all__ = ["Opening", "imagine_openings", "pad", "prompt_of", "read_start"]
 
 _KINDS = (
     'a Rollout, {"frames": (C, H, W, 3), "actions": (C - 1, A)}, {"store": path, "episode": i, "t": t}, '
-    'an env made with render_mode="rgb_array", or one image ((H, W, 3) uint8 or a file)'
+    'an env made with render_mode="rgb_array", one image ((H, W, 3) uint8 or a file), or {"prompt": text} alone'
 )
 
 
@@ -76,6 +77,29 @@ def read_start(start: Any, model: WorldModel) -> Opening:
     else:
         actions = action_batch(actions[len(actions) - num_frames + 1 :], action_space, num_frames - 1)
     return Opening(frames=frames[-num_frames:].copy(), actions=actions, text=text)
+
+
+def prompt_of(start: Any) -> Any:
+    """Return the text of a start that is a text alone, or None for any other start."""
+    return start["prompt"] if isinstance(start, Mapping) and set(start) == {"prompt"} else None
+
+
+def imagine_openings(
+    model: WorldModel,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    factors: Sequence[Mapping[str, float] | None],
+) -> list[Opening]:
+    """Return one opening per prompt, of one frame that the model imagines; see `WorldModel.first_frames`.
+
+    Raises:
+        EnvError: If the model was not trained for it.
+    """
+    _, action_space = model.spec.spaces()
+    return [
+        Opening(frames=frame[None], actions=neutral_actions(action_space, 0), text=f"imagined from {prompt!r}")
+        for frame, prompt in zip(model.first_frames(prompts, seeds, factors=factors), prompts, strict=True)
+    ]
 
 
 def pad(opening: Opening, model: WorldModel) -> tuple[np.ndarray, np.ndarray]:

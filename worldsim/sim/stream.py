@@ -17,7 +17,7 @@ import torch
 
 from worldsim.errors import CheckpointError, EnvError
 from worldsim.model import WorldModel, WorldState, load
-from worldsim.sim.start import Opening, pad, read_start
+from worldsim.sim.start import Opening, imagine_openings, pad, prompt_of, read_start
 
 __all__ = [
     "Begun",
@@ -88,11 +88,13 @@ class Begun:
 
 @dataclass(frozen=True, kw_only=True)
 class _Draw:
-    """One stream before the model has seen it: an opening with a noise seed, or a snapshot."""
+    """One stream before the model has seen it: an opening or its text with a noise seed, or a snapshot."""
 
     stream: Stream
     seed: int
     opening: Opening | None = None
+    text: str | None = None
+    """What the model is to imagine the opening from."""
     snapshot: Snapshot | None = None
     factors: Mapping[str, float] | None = None
 
@@ -152,7 +154,7 @@ def begin(model: WorldModel, rngs: Sequence[np.random.Generator], options: Seque
         EnvError: If an option is unknown, is for the truth only, or does not fit the model.
         PromptError: If a prompt was not understood.
     """
-    draws = [_draw(model, rng, option) for rng, option in zip(rngs, options, strict=True)]
+    draws = _with_openings(model, [_draw(model, rng, option) for rng, option in zip(rngs, options, strict=True)])
     streams = tuple(draw.stream for draw in draws)
     fresh = [draw for draw in draws if draw.opening is not None]
     parts = []
@@ -208,7 +210,12 @@ def _draw(model: WorldModel, rng: np.random.Generator, options: Mapping[str, Any
     prompt, start, snapshot, factors = (options.get(name) for name in _OPTIONS)
     if start is not None and snapshot is not None:
         raise EnvError("an episode begins from a start or from a snapshot; got both")
+    text = prompt_of(start)
+    if text is not None:
+        prompt = text if prompt is None else prompt
     unknown = () if prompt is None else read_prompt(model, prompt)
+    if text is not None and text != prompt:
+        unknown = tuple(dict.fromkeys([*unknown, *read_prompt(model, text)]))
     if snapshot is not None and factors is not None:
         raise EnvError("a snapshot goes on with the factors it has; give a variation with a start")
     if snapshot is not None:
@@ -219,6 +226,9 @@ def _draw(model: WorldModel, rng: np.random.Generator, options: Mapping[str, Any
             else Stream(prompt=prompt, prompt_unknown=unknown, start=snapshot.stream.start)
         )
         return _Draw(stream=stream, seed=seed, snapshot=snapshot)
+    if text is not None:
+        stream = Stream(prompt=prompt or "", prompt_unknown=unknown)
+        return _Draw(stream=stream, seed=seed, text=text, factors=factors)
     if start is None:
         if not model.starts:
             raise EnvError(f"the model {model.name!r} has no starts of its own; give options={{'start': ...}}")
@@ -234,6 +244,22 @@ def _draw(model: WorldModel, rng: np.random.Generator, options: Mapping[str, Any
         opening=opening,
         factors=factors,
     )
+
+
+def _with_openings(model: WorldModel, draws: Sequence[_Draw]) -> list[_Draw]:
+    """Return the draws with an opening wherever one was to be imagined, all in one batch."""
+    asked = [draw for draw in draws if draw.text is not None]
+    if not asked:
+        return list(draws)
+    texts, seeds = [draw.text or "" for draw in asked], [draw.seed for draw in asked]
+    openings = iter(imagine_openings(model, texts, seeds, [draw.factors for draw in asked]))
+    done = []
+    for draw in draws:
+        if draw.text is not None:
+            opening = next(openings)
+            draw = replace(draw, opening=opening, stream=replace(draw.stream, start=opening.text))
+        done.append(draw)
+    return done
 
 
 @contextmanager

@@ -34,6 +34,9 @@ class TrainConfig(Budget):
     """Whether the figures are also written as TensorBoard events."""
     padded_share: float = 0.25
     """Share of the steps whose windows begin with padding, so that a model can start from few frames or one."""
+    opening_share: float = 0.0
+    """Single frames that each step learns to draw from text alone, as a share of the frames of its windows (at least
+    one per window); above 0 the model can imagine an episode's first frame, and a step takes that much longer."""
     own_frames_from: float = 0.15
     """Share of the budget after which windows with the model's own frames as context are mixed in."""
     own_frames_share: float = 0.75
@@ -51,3 +54,8 @@ class TrainConfig(Budget):
     """That weight at most."""
     critic_share: float = 0.6
     """The critic's part of a frame's gradient as a share of the squared error's, from ``own_frames_from`` on."""
+
+    @property
+    def openings_per_window(self) -> int:
+        """Single frames that a step takes per window of its batch."""
+        return max(1, round(self.opening_share * self.length)) if self.opening_share > 0 else 0

@@ -41,12 +41,13 @@ from worldsim.train.board import Board
 from worldsim.train.budget import check_run, read_state
 from worldsim.train.config import TrainConfig
 from worldsim.train.critic import Critic
-from worldsim.train.data import Dataset, action_numbers, factor_ranges, mirrored
+from worldsim.train.data import Batch, Dataset, action_numbers, factor_ranges, mirrored
 from worldsim.train.draws import Draws, Inputs
 from worldsim.train.git import commit_name
 from worldsim.train.inherit import inherit
 from worldsim.train.memory import estimate, free_bytes
 from worldsim.train.objective import Losses, Objective, losses, make_inputs
+from worldsim.train.openings import make_openings, opening_loss
 from worldsim.train.plan import Plan, make_plan
 from worldsim.train.ranks import Ranks, join, like, whole
 from worldsim.train.validate import Validation, validate
@@ -57,7 +58,7 @@ __all__ = ["train"]
 _NUM_STARTS = 32
 _LEAD = 0.005  # change of the weight of local contrast per step
 _MEANS = ("total", "contrast", "reward", "terminate")  # of `Losses`, as reported
-_RATIOS = ("frame", "refine", "sharpness", "flow")
+_RATIOS = ("frame", "refine", "sharpness", "flow", "opening")
 _HELD_OUT = 0.02  # share of episodes for validation where no store is given
 
 
@@ -202,8 +203,11 @@ class _Trainer:
         width = max(table.shape[1] for table in features)
         self.features = torch.stack([torch.nn.functional.pad(t, (0, width - t.shape[1])) for t in features])
         self.networks = networks.to(device)
-        loss_of = torch.compile(losses, dynamic=False) if use_compile else losses
-        self.objective = ranks.wrap(Objective(self.networks, loss_of), networks.denoiser.blocks, device, settings.shard)
+        objective = Objective(self.networks)
+        if use_compile:
+            compiled = torch.compile(losses, dynamic=False), torch.compile(opening_loss, dynamic=False)
+            objective = Objective(self.networks, *compiled)
+        self.objective = ranks.wrap(objective, networks.denoiser.blocks, device, settings.shard)
         self.average = {name: value.detach().clone() for name, value in self.networks.named_parameters()}
         decay, plain = [], []
         for name, parameter in self.networks.named_parameters():
@@ -237,6 +241,7 @@ class _Trainer:
             num_parameters=num_parameters,
             windows=settings.batch // (settings.accumulate * ranks.size),
             length=settings.length,
+            openings=settings.openings_per_window,
             shards=ranks.size if settings.shard else 1,
         )
         main, own = free_bytes(self.device)
@@ -378,17 +383,16 @@ class _Trainer:
     def _share(self, plan: Plan, late: bool, *, is_first: bool) -> tuple[Losses, torch.Tensor]:
         """Add the gradient of a share of a step's windows; return its losses and how well the critic did."""
         settings = self.settings
-        batch = self.data.take(plan.rows - plan.lead, plan.lead + settings.length)
-        if self.mirror:
-            batch = mirrored(batch, plan.is_mirrored, self.mirror)
-        language = torch.from_numpy(plan.language)[:, None]
-        text = self.features[language, batch.caption.clamp_min(0)] * (batch.caption >= 0)[..., None]
+        batch, text = self._take(plan.rows - plan.lead, plan.lead + settings.length, plan.is_mirrored, plan.language)
         draws = Draws(plan.seeds)
-        inputs = make_inputs(batch, text, draws, padding=plan.padding)
-        inputs = Inputs(**{f.name: getattr(inputs, f.name).to(self.device) for f in fields(Inputs)})
+        inputs = self._moved(make_inputs(batch, text, draws, padding=plan.padding))
+        openings, first = None, plan.openings
+        if first.rows.size:
+            ways = first.is_mirrored.ravel(), first.language.ravel()
+            openings = self._moved(make_openings(*self._take(first.rows.ravel(), 1, *ways), Draws(first.seeds.ravel())))
         weight = torch.tensor(self.contrast_weight if late else 0.0, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
-            result: Losses = self.objective(inputs, weight, plan.own_frames_from, plan.lead, draws)
+            result: Losses = self.objective(inputs, weight, plan.own_frames_from, plan.lead, draws, openings)
         if not torch.isfinite(result.total):
             path = self.path / f"bad_batch_{self.step}_{self.ranks.rank}.npz"
             np.savez_compressed(
@@ -403,6 +407,19 @@ class _Trainer:
             total = total + pull
         (total / settings.accumulate).backward()
         return result, told_apart
+
+    def _take(
+        self, rows: np.ndarray, length: int, is_mirrored: np.ndarray, language: np.ndarray
+    ) -> tuple[Batch, torch.Tensor]:
+        """Return windows of ``length`` steps, some seen in a mirror, and (B, T, F) the features of their captions."""
+        batch = self.data.take(rows, length)
+        if self.mirror:
+            batch = mirrored(batch, is_mirrored, self.mirror)
+        row = torch.from_numpy(language)[:, None]
+        return batch, self.features[row, batch.caption.clamp_min(0)] * (batch.caption >= 0)[..., None]
+
+    def _moved(self, inputs: Inputs) -> Inputs:
+        return Inputs(**{f.name: getattr(inputs, f.name).to(self.device) for f in fields(Inputs)})
 
     def _critics_pull(
         self, frames: torch.Tensor, target: torch.Tensor, is_first: bool
@@ -493,6 +510,7 @@ class _Trainer:
                 "git_sha": commit_name(),
                 "env_fingerprint": self.fingerprint,
                 "init_sha": self.parent,
+                "openings": self.settings.opening_share > 0,
                 "training": {
                     **asdict(self.settings),
                     "steps_done": self.step,

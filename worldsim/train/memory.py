@@ -48,6 +48,7 @@ def estimate(
     windows: int,
     length: int,
     shards: int,
+    openings: int = 0,
 ) -> Memory:
     """Return what a process will take.
 
@@ -58,11 +59,12 @@ def estimate(
         windows: That go through the model at once.
         length: Steps per window.
         shards: Among how many processes the network is divided.
+        openings: First frames per window; see `TrainConfig.opening_share`.
     """
     return Memory(
         frames=num_frames * spec.height * spec.width * 3,
         network=4 * _COPIES * num_parameters // shards,
-        kept=windows * kept_bytes(config, spec, length),
+        kept=windows * (kept_bytes(config, spec, length) + openings * kept_bytes(config, spec, 1)),
     )
 
 

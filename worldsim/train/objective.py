@@ -20,6 +20,7 @@ from worldsim.model.world_model import Networks, from_pixels
 from worldsim.train.bands import local_contrast
 from worldsim.train.data import Batch
 from worldsim.train.draws import Draws, Inputs
+from worldsim.train.openings import opening_loss
 from worldsim.train.rollout_context import with_guide, with_own_frames
 
 __all__ = ["Inputs", "Losses", "Objective", "losses", "make_inputs"]
@@ -54,6 +55,8 @@ class Losses(NamedTuple):
     """() mean."""
     flow: torch.Tensor
     """(2,) pixels between the flow behind own frames and its guide."""
+    opening: torch.Tensor
+    """(2,) squared error of first frames, which have nothing before them."""
 
 
 def make_inputs(batch: Batch, text: torch.Tensor, draws: Draws, *, padding: int = 0, pure: bool = False) -> Inputs:
@@ -135,6 +138,7 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
         reward=reward.detach(),
         terminate=terminate.detach(),
         flow=torch.stack([astray.sum(), imagined.sum()]).detach(),
+        opening=torch.zeros(2, device=error.device),
     )
 
 
@@ -144,12 +148,19 @@ class Objective(nn.Module):
     Args:
         networks: What is trained.
         loss_of: `losses`, or a compiled one.
+        opening_loss_of: `opening_loss`, or a compiled one.
     """
 
-    def __init__(self, networks: Networks, loss_of: Callable[..., Losses] = losses) -> None:
+    def __init__(
+        self,
+        networks: Networks,
+        loss_of: Callable[..., Losses] = losses,
+        opening_loss_of: Callable[..., tuple[torch.Tensor, torch.Tensor]] = opening_loss,
+    ) -> None:
         super().__init__()
         self.networks = networks
         self.loss_of = loss_of
+        self.opening_loss_of = opening_loss_of
 
     def forward(
         self,
@@ -158,6 +169,7 @@ class Objective(nn.Module):
         own_frames_from: int | None,
         lead: int,
         draws: Draws,
+        openings: Inputs | None = None,
     ) -> Losses:
         """Return the losses.
 
@@ -167,6 +179,7 @@ class Objective(nn.Module):
             own_frames_from: From which frame on the context is the model's own; None for a true one.
             lead: Steps at the beginning that only make the context of the others.
             draws: Draws the sampler's noise.
+            openings: Single frames to be learned as first ones.
         """
         if own_frames_from is not None:
             condition = self.networks.condition(inputs.text, inputs.factors).detach()
@@ -177,4 +190,8 @@ class Objective(nn.Module):
         inputs = Inputs(
             **{f.name: getattr(inputs, f.name)[:, lead:].clone(memory_format=layout) for f in fields(Inputs)}
         )
-        return self.loss_of(self.networks, inputs, contrast_weight)
+        result = self.loss_of(self.networks, inputs, contrast_weight)
+        if openings is None:
+            return result
+        loss, errors = self.opening_loss_of(self.networks, openings)
+        return result._replace(total=result.total + loss, opening=errors)

@@ -8,7 +8,30 @@ import numpy as np
 
 from worldsim.train.config import TrainConfig
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["Openings", "Plan", "make_plan"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Openings:
+    """The B x K single frames of a step that are learned as first ones."""
+
+    rows: np.ndarray
+    """(B, K) row before each frame."""
+    is_mirrored: np.ndarray
+    """(B, K) bool."""
+    language: np.ndarray
+    """(B, K) 0 for English captions, 1 for Chinese ones."""
+    seeds: np.ndarray
+    """(B, K) of the noise of each."""
+
+    def share(self, windows: slice) -> Openings:
+        """Return those of some of the windows."""
+        return Openings(
+            rows=self.rows[windows],
+            is_mirrored=self.is_mirrored[windows],
+            language=self.language[windows],
+            seeds=self.seeds[windows],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +52,7 @@ class Plan:
     """From which frame on the context is the model's own."""
     lead: int
     """Steps taken with each window before it, so that it begins deep in a rollout; they teach nothing themselves."""
+    openings: Openings
 
     def share(self, windows: slice) -> Plan:
         """Return the plan of some of the windows."""
@@ -38,6 +62,7 @@ class Plan:
             is_mirrored=self.is_mirrored[windows],
             language=self.language[windows],
             seeds=self.seeds[windows],
+            openings=self.openings.share(windows),
         )
 
 
@@ -86,4 +111,15 @@ def make_plan(
         padding=padding,
         own_frames_from=own_frames_from,
         lead=lead,
+        openings=_make_openings(settings, rng, rows),
+    )
+
+
+def _make_openings(settings: TrainConfig, rng: np.random.Generator, rows: np.ndarray) -> Openings:
+    shape = (settings.batch, settings.openings_per_window)
+    return Openings(
+        rows=rng.choice(rows, shape) + rng.integers(settings.length, size=shape),
+        is_mirrored=rng.random(shape) < 0.5,
+        language=rng.integers(2, size=shape),
+        seeds=rng.integers(2**62, size=shape),
     )
