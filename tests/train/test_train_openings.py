@@ -8,14 +8,17 @@ import pytest
 import torch
 
 import worldsim
+from tests.model.helpers import box_spec
 from tests.train.wall_world import COLOURS
 from worldsim.collect import collect
 from worldsim.errors import EnvError
 from worldsim.model.denoiser import MAX_AGE, wiener
 from worldsim.model.opening import OPENING_STD, handed
+from worldsim.model.presets import tiny
 from worldsim.train import TrainConfig, train
 from worldsim.train.data import Batch
 from worldsim.train.draws import Draws
+from worldsim.train.memory import estimate
 from worldsim.train.openings import make_openings
 from worldsim.train.plan import make_plan
 
@@ -23,6 +26,7 @@ QUICK = TrainConfig(
     batch=2,
     length=4,
     opening_share=3.0,
+    opening_weight=0.5,
     report_s=0.0,
     validate_s=1e9,
     save_s=1e9,
@@ -141,3 +145,10 @@ def test_what_the_denoiser_is_handed_comes_to_the_least_squares_estimate_of_a_wh
     noisy = torch.randn(3, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     seen = handed(noisy, tau, 0.2) * wiener(tau, 0.2)[:, :, None, None, None]
     torch.testing.assert_close(seen, noisy * wiener(tau, OPENING_STD)[:, :, None, None, None])
+
+
+def test_memory_is_counted_for_openings_too():
+    spec = box_spec()
+    sizes = {"num_frames": 1, "num_parameters": 1, "windows": 2, "length": 3, "shards": 1}
+    without, with_openings = (estimate(tiny(), spec, openings=openings, **sizes) for openings in (0, 3))
+    assert 1.8 * without.kept < with_openings.kept < 2.2 * without.kept

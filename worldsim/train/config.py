@@ -37,6 +37,8 @@ class TrainConfig(Budget):
     opening_share: float = 0.0
     """Single frames that each step learns to draw from text alone, as a share of the frames of its windows (at least
     one per window); above 0 the model can imagine an episode's first frame, and a step takes that much longer."""
+    opening_weight: float = 0.1
+    """Weight of those frames; at 0.1 their gradient is about twice that of the windows of a trained city-64."""
     own_frames_from: float = 0.15
     """Share of the budget after which windows with the model's own frames as context are mixed in."""
     own_frames_share: float = 0.75

@@ -203,10 +203,11 @@ class _Trainer:
         width = max(table.shape[1] for table in features)
         self.features = torch.stack([torch.nn.functional.pad(t, (0, width - t.shape[1])) for t in features])
         self.networks = networks.to(device)
-        objective = Objective(self.networks)
+        loss_of, opening_loss_of = losses, opening_loss
         if use_compile:
-            compiled = torch.compile(losses, dynamic=False), torch.compile(opening_loss, dynamic=False)
-            objective = Objective(self.networks, *compiled)
+            loss_of = torch.compile(losses, dynamic=False)
+            opening_loss_of = torch.compile(opening_loss, dynamic=False)
+        objective = Objective(self.networks, loss_of, opening_loss_of, settings.opening_weight)
         self.objective = ranks.wrap(objective, networks.denoiser.blocks, device, settings.shard)
         self.average = {name: value.detach().clone() for name, value in self.networks.named_parameters()}
         decay, plain = [], []

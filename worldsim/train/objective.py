@@ -149,6 +149,7 @@ class Objective(nn.Module):
         networks: What is trained.
         loss_of: `losses`, or a compiled one.
         opening_loss_of: `opening_loss`, or a compiled one.
+        opening_weight: Of what it gives.
     """
 
     def __init__(
@@ -156,11 +157,13 @@ class Objective(nn.Module):
         networks: Networks,
         loss_of: Callable[..., Losses] = losses,
         opening_loss_of: Callable[..., tuple[torch.Tensor, torch.Tensor]] = opening_loss,
+        opening_weight: float = 0.1,
     ) -> None:
         super().__init__()
         self.networks = networks
         self.loss_of = loss_of
         self.opening_loss_of = opening_loss_of
+        self.opening_weight = opening_weight
 
     def forward(
         self,
@@ -194,4 +197,4 @@ class Objective(nn.Module):
         if openings is None:
             return result
         loss, errors = self.opening_loss_of(self.networks, openings)
-        return result._replace(total=result.total + loss, opening=errors)
+        return result._replace(total=result.total + self.opening_weight * loss, opening=errors)

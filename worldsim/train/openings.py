@@ -2,7 +2,7 @@
 
 Without a context the error is some thirty times that of a frame that continues another one, and it depends on the noise
 level above all: in front of pure noise it is the spread of all pictures. So it is divided by what the least-squares
-estimate of independent pixels would leave (the weighting of Karras et al. 2022), and then weighed as a whole.
+estimate of independent pixels would leave (the weighting of Karras et al. 2022).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ _TAU_MEAN, _TAU_STD = 0.0, 1.2  # of the logit of tau
 _SHARE_PURE = 0.03  # frames at tau = 0, where the sampler begins
 _TEXT_DROP = 0.15  # share of frames without a prompt, for guidance
 _LARGEST_WEIGHT = 100.0  # near tau = 1 the estimate leaves nothing
-_WEIGHT = 0.5
 
 
 def make_openings(batch: Batch, text: torch.Tensor, draws: Draws) -> Inputs:
@@ -65,5 +64,6 @@ def opening_loss(networks: Networks, inputs: Inputs) -> tuple[torch.Tensor, torc
     noise = (1 - inputs.tau) ** 2
     left = noise * OPENING_STD**2 / ((inputs.tau * OPENING_STD) ** 2 + noise)
     weight = (1 / left).clamp_max(_LARGEST_WEIGHT)
-    loss = _WEIGHT * (weight * error).mean()
-    return loss, torch.stack([error.sum(), torch.tensor(float(error.numel()), device=error.device)]).detach()
+    return (weight * error).mean(), torch.stack(
+        [error.sum(), torch.tensor(float(error.numel()), device=error.device)]
+    ).detach()
