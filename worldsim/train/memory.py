@@ -64,7 +64,7 @@ def estimate(
     return Memory(
         frames=num_frames * spec.height * spec.width * 3,
         network=4 * _COPIES * num_parameters // shards,
-        kept=windows * (kept_bytes(config, spec, length) + openings * kept_bytes(config, spec, 1)),
+        kept=windows * sum(kept_bytes(config, spec, frames) for frames in (length, openings) if frames),
     )
 
 
