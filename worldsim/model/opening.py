@@ -17,14 +17,12 @@ import torch
 from worldsim.model.denoiser import MAX_AGE, Denoised, Denoiser
 from worldsim.model.sampler import sample_frame
 
-__all__ = ["OPENING_GUIDANCE", "OPENING_STD", "OPENING_STEPS", "NoPast", "draw_opening", "handed", "no_past"]
+__all__ = ["OPENING_STD", "OPENING_STEPS", "NoPast", "draw_opening", "handed", "no_past"]
 
 OPENING_STD = 0.5
 """Typical distance of a pixel from mid grey, in units where a frame spans [-1, 1]."""
 OPENING_STEPS = 24
 """Denoiser calls for a first frame."""
-OPENING_GUIDANCE = 1.5
-"""How much stronger than learned the prompt of a first frame acts."""
 
 
 @dataclass(frozen=True, kw_only=True)

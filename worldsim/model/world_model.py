@@ -20,7 +20,7 @@ from worldsim.model.denoiser import MAX_AGE, Denoiser
 from worldsim.model.frame import FrameDenoiser
 from worldsim.model.memory import Memory
 from worldsim.model.noise import keyed_noise
-from worldsim.model.opening import OPENING_GUIDANCE, OPENING_STEPS, draw_opening
+from worldsim.model.opening import OPENING_STEPS, draw_opening
 from worldsim.model.parts import in_parts
 from worldsim.model.presets import ModelConfig
 from worldsim.model.sampler import sample_frame
@@ -288,7 +288,7 @@ class WorldModel:
         *,
         factors: Sequence[Mapping[str, float] | None] | None = None,
         sampler_steps: int = OPENING_STEPS,
-        guidance: float = OPENING_GUIDANCE,
+        guidance: float = 1.0,
     ) -> np.ndarray:
         """Imagine first frames (N, H, W, 3) uint8, one per prompt, from text alone.
 
