@@ -55,7 +55,12 @@ def run(store_path, tmp_path_factory):
 
 
 def _plan(**changes):
-    rows = {"rows": np.arange(50), "end_rows": np.arange(5), "deep_rows": np.arange(20, 40)}
+    rows = {
+        "rows": np.arange(50),
+        "end_rows": np.arange(5),
+        "prompt_rows": np.arange(9),
+        "deep_rows": np.arange(20, 40),
+    }
     return make_plan(
         replace(QUICK, own_frames_from=0.0, deep_share=0.5, **changes), 3, **rows, num_context=4, is_late=True
     )

@@ -9,10 +9,12 @@ from worldsim.errors import CheckpointError
 from worldsim.model import Networks, Vocabulary
 from worldsim.model.denoiser import MAX_AGE
 from worldsim.model.presets import tiny
+from worldsim.train.config import TrainConfig
 from worldsim.train.data import Batch, Dataset, mirrored
 from worldsim.train.draws import Draws
 from worldsim.train.inherit import inherit
 from worldsim.train.objective import Objective, make_inputs
+from worldsim.train.plan import make_plan
 
 
 def _batch(windows=3, steps=6):
@@ -61,6 +63,27 @@ def test_windows_that_hold_an_end_are_found():
     data = object.__new__(Dataset)
     data.terminated = torch.tensor([0, 0, 0, 1, 0, 0, 0, 0, 0.0])
     assert data.ends(np.array([0, 1, 2, 3, 4]), 3).tolist() == [False, True, True, True, False]
+
+
+def test_windows_in_which_the_caption_changes_are_found_and_chosen_as_often_as_asked():
+    data = object.__new__(Dataset)
+    data.caption = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2])
+    rows = np.arange(8)
+    seen = [data.caption[row + 1 : row + 4].tolist() for row in rows]  # of the frames that three steps lead to
+    assert data.changes(rows, 3).tolist() == [len(set(captions)) > 1 for captions in seen]
+    settings = TrainConfig(batch=1000, prompts_share=0.5, length=3)
+    none = np.zeros(0, np.int64)
+    plan = make_plan(
+        settings,
+        0,
+        rows=rows,
+        end_rows=none,
+        prompt_rows=np.array([100]),
+        deep_rows=none,
+        num_context=4,
+        is_late=False,
+    )
+    assert 0.45 < (plan.rows == 100).mean() < 0.55
 
 
 def test_a_child_with_new_words_and_a_longer_memory_starts_as_its_parent():

@@ -23,6 +23,8 @@ class TrainConfig(Budget):
     """Steps per window."""
     ends_share: float = 0.1
     """Share of the windows that hold an end of an episode by the world itself, which are rare otherwise."""
+    prompts_share: float = 0.0
+    """Share of the windows in which the caption changes, as after a prompt, which may be rare otherwise."""
     mirror: tuple[int | str, ...] = ()
     """Names or numbers of the actions whose sign turns when a picture is mirrored left to right; with any, half of the
     windows are."""

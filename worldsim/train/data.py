@@ -113,6 +113,12 @@ class Dataset:
         ended = np.concatenate([[0], np.cumsum(self.terminated.numpy())])
         return ended[rows + length] > ended[rows]
 
+    def changes(self, rows: np.ndarray, length: int) -> np.ndarray:
+        """Return (M,) which windows of ``length`` steps see the caption change after their first step."""
+        caption = self.caption.numpy()
+        changed = np.concatenate([[0, 0], np.cumsum(caption[1:] != caption[:-1])])  # before row i
+        return changed[rows + length + 1] > changed[rows + 2]
+
     def take(self, rows: np.ndarray, length: int) -> Batch:
         """Return the windows of ``length`` steps that begin at some rows."""
         steps = torch.from_numpy(rows)[:, None] + torch.arange(length + 1)  # (B, T + 1)

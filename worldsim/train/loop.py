@@ -185,6 +185,7 @@ class _Trainer:
             self.held_out = Dataset(store, self.spec, episodes=sorted(episodes[:held_out].tolist()))
         self.rows = self.data.windows(settings.length)
         self.end_rows = self.rows[self.data.ends(self.rows, settings.length)]
+        self.prompt_rows = self.rows[self.data.changes(self.rows, settings.length)]
         self.deep_rows = self.data.windows(settings.length, lead=self.config.num_context + settings.deep_steps)
 
         texts = [text for caption in self.data.captions for text in caption]
@@ -343,6 +344,7 @@ class _Trainer:
             self.step,
             rows=self.rows,
             end_rows=self.end_rows,
+            prompt_rows=self.prompt_rows,
             deep_rows=self.deep_rows,
             num_context=self.config.num_context,
             is_late=late,

@@ -72,6 +72,7 @@ def make_plan(
     *,
     rows: np.ndarray,
     end_rows: np.ndarray,
+    prompt_rows: np.ndarray,
     deep_rows: np.ndarray,
     num_context: int,
     is_late: bool,
@@ -83,6 +84,7 @@ def make_plan(
         step: Its number.
         rows: (M,) first rows of all windows.
         end_rows: (E,) of those that hold an end.
+        prompt_rows: (P,) of those in which the caption changes.
         deep_rows: (D,) of windows before which there is room for a context and ``deep_steps``.
         num_context: Frames that the model starts from.
         is_late: Whether contexts may be the model's own.
@@ -91,6 +93,9 @@ def make_plan(
     chosen = rng.choice(rows, settings.batch)
     if len(end_rows):
         chosen = np.where(rng.random(len(chosen)) < settings.ends_share, rng.choice(end_rows, len(chosen)), chosen)
+    if len(prompt_rows) and settings.prompts_share > 0:
+        prompted = rng.choice(prompt_rows, len(chosen))
+        chosen = np.where(rng.random(len(chosen)) < settings.prompts_share, prompted, chosen)
     padding = 0
     if rng.random() < settings.padded_share:
         padding = int(rng.integers(1, min(num_context, settings.length)))
