@@ -76,7 +76,7 @@ def test_the_error_of_first_frames_falls_and_a_text_says_what_they_show(run):
         frames = model.first_frames([prompt] * 4, range(4))  # (4, H, W, 3)
         colour = np.median(frames, axis=(1, 2))  # (4, 3)
         other = COLOURS["dark" if wall == "bright" else "bright"]
-        assert (np.abs(colour - COLOURS[wall]).mean(axis=1) < 0.3 * np.abs(colour - other).mean(axis=1)).all()
+        assert (np.abs(colour - COLOURS[wall]).mean(axis=1) < 0.5 * np.abs(colour - other).mean(axis=1)).all()
 
 
 def test_a_resumed_run_with_openings_ends_at_the_same_bits(store_path, tmp_path):
