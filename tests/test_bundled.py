@@ -65,6 +65,18 @@ def test_the_imagined_city_answers_to_steering():
         assert np.abs(frames[one].astype(int) - frames[other].astype(int)).mean() > 2
 
 
+def test_the_imagined_arm_goes_where_it_is_told():
+    env = gym.make("worldsim/TabletopDream-v0")
+    frames = {}
+    for dx in (-1.0, 0.0, 1.0):
+        env.reset(seed=0)
+        for _ in range(8):
+            frames[dx], *_ = env.step(np.array([dx, 0.0, 0.0, 0.0], np.float32))
+    env.close()
+    for one, other in ((-1.0, 0.0), (0.0, 1.0), (-1.0, 1.0)):
+        assert np.abs(frames[one].astype(int) - frames[other].astype(int)).mean() > 2
+
+
 @pytest.mark.parametrize("name", bundled_renderers())
 def test_a_bundled_renderer_is_small_of_todays_world_and_says_how_it_was_made(name):
     renderer = load_renderer(name)
