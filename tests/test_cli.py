@@ -148,6 +148,10 @@ def test_figures_are_short():
         (["train-renderer", "worldsim/Lab-v0", "-o", "{tmp}/run", "--steps", "1"], "obs_modes"),
         (["train-renderer", "worldsim/City-v0", "-o", "{tmp}/run", "--steps", "1", "--vary", "taste"], "taste"),
         (["train", "--data", "{tmp}", "-o", "{tmp}/run"], "--minutes"),
+        (["train", "--data", "{tmp}", "-o", "{tmp}/run", "--steps", "1", "--set", "taste=1"], "own_frames_from"),
+        (["train", "--data", "{tmp}", "-o", "{tmp}/run", "--steps", "1", "--set", "deep_share=2"], "from 0 to 1"),
+        (["train", "--data", "{tmp}", "-o", "{tmp}/run", "--steps", "1", "--set", "length=1.5"], "a whole number"),
+        (["train", "--data", "{tmp}", "-o", "{tmp}/run", "--steps", "1", "--set", "clip=nan"], "at least 0"),
         (["compare", "--model", "no-such-model"], "no-such-model"),
         (["compare", "--model", "no-such-model", "--device", "abacus"], "no-such-model"),
         (["models", "--json", "/no/such/folder/x.json"], "cannot be written"),
@@ -200,8 +204,10 @@ def test_collect_fills_a_store_and_a_second_call_adds_nothing(tmp_path, capsys):
 def test_train_compare_and_resume_from_the_command_line(store, tmp_path, capsys):
     run_dir = str(tmp_path / "run")
     budget = ["--data", str(store), "--preset", "tiny", "-o", run_dir]
-    assert run(["train", *budget, "--steps", "2"]) == 0
+    assert run(["train", *budget, "--steps", "2", "--set", "critic_share=2", "--set", "deep_steps=3"]) == 0
     assert "compare" in capsys.readouterr().out
+    training = json.loads((tmp_path / "run" / "checkpoint" / "config.json").read_text())["training"]
+    assert (training["critic_share"], training["deep_steps"]) == (2.0, 3)
     assert run(["train", *budget, "--steps", "2"]) == 2, "a finished run is not overwritten"
     assert run(["train", *budget, "--steps", "3", "--resume"]) == 0
     capsys.readouterr()

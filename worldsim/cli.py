@@ -246,6 +246,10 @@ def train(
         str, typer.Option("--factors", metavar="NAMES", help="Numbers of the variation to condition on: gravity,...")
     ] = "",
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write events to RUN/tensorboard.")] = False,
+    numbers: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A number of TrainConfig, such as own_frames_from=0.2."),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
@@ -254,11 +258,20 @@ def train(
     """Train a world model on a store; Ctrl-C saves, --resume goes on; torchrun spreads it over GPUs and machines."""
     from worldsim.model import load
     from worldsim.sim import pick_device
-    from worldsim.train import TrainConfig
+    from worldsim.train import TrainConfig, with_numbers
     from worldsim.train import train as train_on
 
     if (minutes is None) == (steps is None):
         raise WorldsimError("train needs either --minutes or --steps, for example --minutes 60")
+    config = TrainConfig(
+        batch=batch,
+        accumulate=accumulate,
+        shard=shard,
+        mirror=_names(mirror),
+        text_encoder=text,
+        factors=_names(factors),
+        tensorboard=tensorboard,
+    )
     out = console(json_target)
     checkpoint = train_on(
         data,
@@ -272,15 +285,7 @@ def train(
         seed=seed,
         threads=threads,
         device=pick_device(device),
-        config=TrainConfig(
-            batch=batch,
-            accumulate=accumulate,
-            shard=shard,
-            mirror=_names(mirror),
-            text_encoder=text,
-            factors=_names(factors),
-            tensorboard=tensorboard,
-        ),
+        config=with_numbers(config, numbers or ()),
         log=lambda line: out.print(line, markup=False),
     )
     if os.environ.get("RANK", "0") != "0":  # the first of several processes speaks for all

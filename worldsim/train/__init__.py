@@ -1,7 +1,7 @@
 """Training: windows over a store, the objective, the loop."""
 
-from worldsim.train.config import TrainConfig
+from worldsim.train.config import TrainConfig, with_numbers
 from worldsim.train.loop import train
 from worldsim.train.renderer import RenderTrainConfig, train_renderer
 
-__all__ = ["RenderTrainConfig", "TrainConfig", "train", "train_renderer"]
+__all__ = ["RenderTrainConfig", "TrainConfig", "train", "train_renderer", "with_numbers"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
+from worldsim.errors import WorldsimError
 from worldsim.train.budget import Budget
 
-__all__ = ["TrainConfig"]
+__all__ = ["TrainConfig", "with_numbers"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,3 +66,38 @@ class TrainConfig(Budget):
     def openings_per_window(self) -> int:
         """Single frames that a step takes per window of its batch."""
         return max(1, round(self.opening_share * self.length)) if self.opening_share > 0 else 0
+
+
+_NUMBERS: dict[str, type[int] | type[float]] = {
+    f.name: int if type(f.default) is int else float
+    for f in fields(TrainConfig)
+    if type(f.default) in (int, float) and f.name != "seed"
+}
+_UP_TO_ONE = {name for name in _NUMBERS if name.endswith("_share")} - {"critic_share", "opening_share"}
+
+
+def with_numbers(config: TrainConfig, numbers: Sequence[str]) -> TrainConfig:
+    """Return a config with other numbers.
+
+    Args:
+        config: All other settings.
+        numbers: ``NAME=VALUE`` each, such as ``own_frames_from=0.2``.
+
+    Raises:
+        WorldsimError: If a name is no number of a `TrainConfig`, or a value does not fit.
+    """
+    changes: dict[str, float] = {}
+    for text in numbers:
+        name, _, value = text.partition("=")
+        if name not in _NUMBERS:
+            raise WorldsimError(f"there is no setting {name!r}; NAME=VALUE sets one of {', '.join(_NUMBERS)}")
+        try:
+            number = _NUMBERS[name](value)
+        except ValueError:
+            number = math.nan
+        if not 0 <= number <= (1 if name in _UP_TO_ONE else math.inf) or math.isinf(number):
+            kind = "a whole number" if _NUMBERS[name] is int else "a number"
+            limit = "from 0 to 1" if name in _UP_TO_ONE else "of at least 0"
+            raise WorldsimError(f"{name} must be {kind} {limit}; got {value!r}")
+        changes[name] = number
+    return replace(config, **changes)
