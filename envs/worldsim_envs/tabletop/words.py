@@ -22,6 +22,7 @@ __all__ = [
     "tabletop_events",
     "tabletop_instruction",
     "tabletop_prompt",
+    "tabletop_wish",
 ]
 
 _ARM, _ARM_ZH = "a robot arm|the robot|a robotic arm|the arm|a manipulator", "机械臂|机器人|机器臂|手臂|机械手"
@@ -254,6 +255,20 @@ def tabletop_caption(facts: Mapping[str, Any], key: tuple[int, ...], is_held_out
         frame = _FRAMES[language][int(rng.integers(len(_FRAMES[language])))]
         said[language] = frame.format(**{slot: text.format(**slots[language]) for slot, text in parts.items()})
     return said
+
+
+def tabletop_wish(facts: Mapping[str, Any], rng: np.random.Generator) -> Caption:
+    """Return a prompt, ``{"en", "zh"}`` in training wordings, for another light or band of gravity.
+
+    Args:
+        facts: Of the present moment, as in `tabletop_caption`.
+        rng: Draws which of the two, its value and the words.
+    """
+    now = {"light": facts["light"], "gravity": gravity_band(facts["gravity"])}
+    slot = str(rng.choice(list(now)))
+    other = [item for item in SCENE if item[0] == slot and item[1] != now[slot]]
+    wordings = SCENE[other[int(rng.integers(len(other)))]]
+    return {language: choose(said, rng, is_held_out=False) for language, said in wordings.items()}
 
 
 def tabletop_instruction(task: str, facts: Mapping[str, Any], key: tuple[int, ...], is_held_out: bool) -> Caption:

@@ -37,6 +37,21 @@ def test_a_prompt_is_the_caption_of_the_frames_that_follow_it(tmp_path):
     assert num_prompts >= 4
 
 
+@pytest.mark.parametrize("env_id", ["worldsim/Lab-v0", "worldsim/Tabletop-v0"])
+def test_the_bench_and_the_table_are_prompted_in_words_that_they_understand(env_id):
+    env, rng = gym.make(env_id).unwrapped, np.random.default_rng(0)
+    env.reset(seed=1)
+    seen = set()
+    for _ in range(30):
+        prompt = env.draw_prompt(rng)  # type: ignore[attr-defined]
+        before = env.step(np.zeros(env.action_space.shape, np.float32))[-1]["caption"]
+        assert not env.set_prompt(prompt[("en", "zh")[int(rng.integers(2))]])  # type: ignore[attr-defined]
+        assert env.step(np.zeros(env.action_space.shape, np.float32))[-1]["caption"] != before
+        seen.add(prompt["en"])
+    assert len(seen) > 10
+    env.close()
+
+
 def test_wishes_are_understood_new_and_never_held_out():
     rng = np.random.default_rng(0)
     held_out = {text for said in SCENE.values() for words in said.values() for text in words.held_out}
