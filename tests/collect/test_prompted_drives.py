@@ -3,7 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from worldsim_envs.city.words import SCENE, city_prompt, scene_wish
+from worldsim_envs.city.words import SCENE, city_prompt, draw_city_prompt
 
 import worldsim  # noqa: F401 - registers the worlds
 from worldsim.collect import collect
@@ -52,22 +52,22 @@ def test_the_bench_and_the_table_are_prompted_in_words_that_they_understand(env_
     env.close()
 
 
-def test_wishes_are_understood_new_and_never_held_out():
+def test_drawn_prompts_are_understood_new_and_never_held_out():
     rng = np.random.default_rng(0)
     held_out = {text for said in SCENE.values() for words in said.values() for text in words.held_out}
-    wished = set()
+    asked = set()
     for _ in range(400):
         now = rng.choice(("day", "dusk", "night")), rng.choice(("clear", "rain", "fog"))
-        said = scene_wish(*now, rng)
+        said = draw_city_prompt(*now, rng)
         english, chinese = city_prompt(said["en"]), city_prompt(said["zh"])
         assert english.factors == chinese.factors and not english.unknown and not chinese.unknown
         assert not held_out & set(said["en"].split(", ")) and not held_out & set(said["zh"].split(","))
         later = {"time_of_day": now[0], "weather": now[1], **english.factors}
         assert (later["time_of_day"], later["weather"]) != ("dusk", "fog")
         assert english.factors.get("time_of_day") != now[0]
-        wished |= {(name, value) for name, value in english.factors.items() if isinstance(value, str)}
-    assert {("time_of_day", v) for v in ("day", "dusk", "night")} <= wished
-    assert {("weather", v) for v in ("clear", "rain", "fog")} | {("traffic", "heavy"), ("traffic", "light")} <= wished
+        asked |= {(name, value) for name, value in english.factors.items() if isinstance(value, str)}
+    assert {("time_of_day", v) for v in ("day", "dusk", "night")} <= asked
+    assert {("weather", v) for v in ("clear", "rain", "fog")} | {("traffic", "heavy"), ("traffic", "light")} <= asked
 
 
 def test_what_cannot_be_prompted_is_one_clear_line(tmp_path):

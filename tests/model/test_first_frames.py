@@ -13,7 +13,7 @@ PROMPTS = ["a rainy night", "晴朗的白天", None, "heavy traffic"]
 @pytest.fixture(scope="module")
 def model():
     model = shaken_model(box_spec(height=36, width=44))  # no whole number of patches
-    model.meta = {"openings": True}
+    model.meta = {"first_frames": True}
     return model
 
 
@@ -40,7 +40,7 @@ def test_seed_prompt_steps_and_guidance_each_matter(model):
 
 def test_factors_condition_a_first_frame():
     model = shaken_model(box_spec(factor_names=("gravity",), factor_low=(1.0,), factor_high=(10.0,)))
-    model.meta = {"openings": True}
+    model.meta = {"first_frames": True}
     low, high = model.first_frames([None] * 2, [0, 0], factors=[{"gravity": 1.0}, {"gravity": 10.0}], sampler_steps=2)
     assert (low != high).any()
     with pytest.raises(EnvError, match="no factor 'wind'"):

@@ -14,7 +14,7 @@ ACTION = np.array([0.3, 0.1], np.float32)
 def opener(checkpoint):
     """Return a model that says of itself that it was trained for it."""
     model = load(checkpoint)
-    model.meta = {**model.meta, "openings": True}
+    model.meta = {**model.meta, "first_frames": True}
     return model
 
 

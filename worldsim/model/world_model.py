@@ -17,10 +17,10 @@ from torch import nn
 
 from worldsim.errors import ActionError, EnvError
 from worldsim.model.denoiser import MAX_AGE, Denoiser
+from worldsim.model.first_frame import FIRST_FRAME_STEPS, draw_first_frame
 from worldsim.model.frame import FrameDenoiser
 from worldsim.model.memory import Memory
 from worldsim.model.noise import keyed_noise
-from worldsim.model.opening import OPENING_STEPS, draw_opening
 from worldsim.model.parts import in_parts
 from worldsim.model.presets import ModelConfig
 from worldsim.model.sampler import sample_frame
@@ -32,7 +32,7 @@ from worldsim.rollout import Caption
 __all__ = ["Imagined", "Networks", "Prediction", "Start", "WorldModel", "WorldState", "from_pixels", "to_pixels"]
 
 MAX_GUIDANCE = 10.0
-_OPENING_NOISE = 255  # a number that no sampler step of an env step has
+_FIRST_FRAME_NOISE = 255  # a number that no sampler step of an env step has
 
 
 def from_pixels(frames: torch.Tensor) -> torch.Tensor:
@@ -189,9 +189,9 @@ class WorldModel:
         return self.networks.text.understand(prompt)
 
     @property
-    def is_trained_for_openings(self) -> bool:
-        """Whether `first_frames` can imagine a first frame: its training had ``opening_share`` above 0."""
-        return bool(self.meta.get("openings"))
+    def is_trained_for_first_frames(self) -> bool:
+        """Whether `first_frames` can imagine a first frame: its training had ``first_frame_share`` above 0."""
+        return bool(self.meta.get("first_frames"))
 
     def nearest_start(self, prompt: str) -> int:
         """Return the index of the start whose caption shares most words with a prompt (rare words count more)."""
@@ -287,7 +287,7 @@ class WorldModel:
         seeds: Sequence[int] | np.ndarray,
         *,
         factors: Sequence[Mapping[str, float] | None] | None = None,
-        sampler_steps: int = OPENING_STEPS,
+        sampler_steps: int = FIRST_FRAME_STEPS,
         guidance: float = 1.0,
     ) -> np.ndarray:
         """Imagine first frames (N, H, W, 3) uint8, one per prompt, from text alone.
@@ -305,10 +305,10 @@ class WorldModel:
             EnvError: If the model was not trained for it, a factor is unknown, the numbers of prompts, seeds and
                 factors differ, or ``sampler_steps`` or ``guidance`` is out of range.
         """
-        if not self.is_trained_for_openings:
+        if not self.is_trained_for_first_frames:
             raise EnvError(
                 f"the model {self.name!r} cannot begin from text alone; give a start, or a prompt without one, which "
-                "begins at the nearest caption; or train with TrainConfig(opening_share=0.5)"
+                "begins at the nearest caption; or train with TrainConfig(first_frame_share=0.5)"
             )
         _check_sampling(sampler_steps, guidance)
         told = [None] * len(prompts) if factors is None else factors
@@ -324,9 +324,9 @@ class WorldModel:
 
         def imagine(rows: slice) -> None:
             with torch.inference_mode(), self._precision():
-                noise = keyed_noise(keys[rows], np.zeros_like(keys[rows]), _OPENING_NOISE, shape).to(self.device)
+                noise = keyed_noise(keys[rows], np.zeros_like(keys[rows]), _FIRST_FRAME_NOISE, shape).to(self.device)
                 frames[rows] = to_pixels(
-                    draw_opening(
+                    draw_first_frame(
                         self.networks.denoiser,
                         noise,
                         text[rows],

@@ -43,11 +43,11 @@ from worldsim.train.config import TrainConfig
 from worldsim.train.critic import Critic
 from worldsim.train.data import Batch, Dataset, action_numbers, factor_ranges, mirrored
 from worldsim.train.draws import Draws, Inputs
+from worldsim.train.first_frames import first_frame_loss, make_first_frames
 from worldsim.train.git import commit_name
 from worldsim.train.inherit import inherit
 from worldsim.train.memory import estimate, free_bytes
 from worldsim.train.objective import Losses, Objective, losses, make_inputs
-from worldsim.train.openings import make_openings, opening_loss
 from worldsim.train.plan import Plan, make_plan
 from worldsim.train.ranks import Ranks, join, like, whole
 from worldsim.train.validate import Validation, validate
@@ -58,7 +58,7 @@ __all__ = ["train"]
 _NUM_STARTS = 32
 _LEAD = 0.005  # change of the weight of local contrast per step
 _MEANS = ("total", "contrast", "reward", "terminate")  # of `Losses`, as reported
-_RATIOS = ("frame", "refine", "sharpness", "flow", "opening")
+_RATIOS = ("frame", "refine", "sharpness", "flow", "first_frame")
 _HELD_OUT = 0.02  # share of episodes for validation where no store is given
 
 
@@ -204,11 +204,11 @@ class _Trainer:
         width = max(table.shape[1] for table in features)
         self.features = torch.stack([torch.nn.functional.pad(t, (0, width - t.shape[1])) for t in features])
         self.networks = networks.to(device)
-        loss_of, opening_loss_of = losses, opening_loss
+        loss_of, first_frame_loss_of = losses, first_frame_loss
         if use_compile:
             loss_of = torch.compile(losses, dynamic=False)
-            opening_loss_of = torch.compile(opening_loss, dynamic=False)
-        objective = Objective(self.networks, loss_of, opening_loss_of, settings.opening_weight)
+            first_frame_loss_of = torch.compile(first_frame_loss, dynamic=False)
+        objective = Objective(self.networks, loss_of, first_frame_loss_of, settings.first_frame_weight)
         self.objective = ranks.wrap(objective, networks.denoiser.blocks, device, settings.shard)
         self.average = {name: value.detach().clone() for name, value in self.networks.named_parameters()}
         decay, plain = [], []
@@ -243,7 +243,7 @@ class _Trainer:
             num_parameters=num_parameters,
             windows=settings.batch // (settings.accumulate * ranks.size),
             length=settings.length,
-            openings=settings.openings_per_window,
+            first_frames=settings.first_frames_per_window,
             shards=ranks.size if settings.shard else 1,
         )
         main, own = free_bytes(self.device)
@@ -389,13 +389,15 @@ class _Trainer:
         batch, text = self._take(plan.rows - plan.lead, plan.lead + settings.length, plan.is_mirrored, plan.language)
         draws = Draws(plan.seeds)
         inputs = self._moved(make_inputs(batch, text, draws, padding=plan.padding))
-        openings, first = None, plan.openings
-        if first.rows.size:
-            ways = first.is_mirrored.ravel(), first.language.ravel()
-            openings = self._moved(make_openings(*self._take(first.rows.ravel(), 1, *ways), Draws(first.seeds.ravel())))
+        first_frames, drawn = None, plan.first_frames
+        if drawn.rows.size:
+            ways = drawn.is_mirrored.ravel(), drawn.language.ravel()
+            first_frames = self._moved(
+                make_first_frames(*self._take(drawn.rows.ravel(), 1, *ways), Draws(drawn.seeds.ravel()))
+            )
         weight = torch.tensor(self.contrast_weight if late else 0.0, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
-            result: Losses = self.objective(inputs, weight, plan.own_frames_from, plan.lead, draws, openings)
+            result: Losses = self.objective(inputs, weight, plan.own_frames_from, plan.lead, draws, first_frames)
         if not torch.isfinite(result.total):
             path = self.path / f"bad_batch_{self.step}_{self.ranks.rank}.npz"
             np.savez_compressed(
@@ -513,7 +515,7 @@ class _Trainer:
                 "git_sha": commit_name(),
                 "env_fingerprint": self.fingerprint,
                 "init_sha": self.parent,
-                "openings": self.settings.opening_share > 0,
+                "first_frames": self.settings.first_frame_share > 0,
                 "training": {
                     **asdict(self.settings),
                     "steps_done": self.step,

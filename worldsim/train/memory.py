@@ -48,7 +48,7 @@ def estimate(
     windows: int,
     length: int,
     shards: int,
-    openings: int = 0,
+    first_frames: int = 0,
 ) -> Memory:
     """Return what a process will take.
 
@@ -59,12 +59,12 @@ def estimate(
         windows: That go through the model at once.
         length: Steps per window.
         shards: Among how many processes the network is divided.
-        openings: First frames per window; see `TrainConfig.opening_share`.
+        first_frames: First frames per window; see `TrainConfig.first_frame_share`.
     """
     return Memory(
         frames=num_frames * spec.height * spec.width * 3,
         network=4 * _COPIES * num_parameters // shards,
-        kept=windows * sum(kept_bytes(config, spec, frames) for frames in (length, openings) if frames),
+        kept=windows * sum(kept_bytes(config, spec, frames) for frames in (length, first_frames) if frames),
     )
 
 

@@ -20,7 +20,7 @@ from worldsim.model.world_model import Networks, from_pixels
 from worldsim.train.bands import local_contrast
 from worldsim.train.data import Batch
 from worldsim.train.draws import Draws, Inputs
-from worldsim.train.openings import opening_loss
+from worldsim.train.first_frames import first_frame_loss
 from worldsim.train.rollout_context import with_guide, with_own_frames
 
 __all__ = ["Inputs", "Losses", "Objective", "losses", "make_inputs"]
@@ -55,7 +55,7 @@ class Losses(NamedTuple):
     """() mean."""
     flow: torch.Tensor
     """(2,) pixels between the flow behind own frames and its guide."""
-    opening: torch.Tensor
+    first_frame: torch.Tensor
     """(2,) squared error of first frames, which have nothing before them."""
 
 
@@ -140,7 +140,7 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
         reward=reward.detach(),
         terminate=terminate.detach(),
         flow=torch.stack([astray.sum(), imagined.sum()]).detach(),
-        opening=torch.zeros(2, device=error.device),
+        first_frame=torch.zeros(2, device=error.device),
     )
 
 
@@ -150,22 +150,22 @@ class Objective(nn.Module):
     Args:
         networks: What is trained.
         loss_of: `losses`, or a compiled one.
-        opening_loss_of: `opening_loss`, or a compiled one.
-        opening_weight: Of what it gives.
+        first_frame_loss_of: `first_frame_loss`, or a compiled one.
+        first_frame_weight: Of what it gives.
     """
 
     def __init__(
         self,
         networks: Networks,
         loss_of: Callable[..., Losses] = losses,
-        opening_loss_of: Callable[..., tuple[torch.Tensor, torch.Tensor]] = opening_loss,
-        opening_weight: float = 0.1,
+        first_frame_loss_of: Callable[..., tuple[torch.Tensor, torch.Tensor]] = first_frame_loss,
+        first_frame_weight: float = 0.1,
     ) -> None:
         super().__init__()
         self.networks = networks
         self.loss_of = loss_of
-        self.opening_loss_of = opening_loss_of
-        self.opening_weight = opening_weight
+        self.first_frame_loss_of = first_frame_loss_of
+        self.first_frame_weight = first_frame_weight
 
     def forward(
         self,
@@ -174,7 +174,7 @@ class Objective(nn.Module):
         own_frames_from: int | None,
         lead: int,
         draws: Draws,
-        openings: Inputs | None = None,
+        first_frames: Inputs | None = None,
     ) -> Losses:
         """Return the losses.
 
@@ -184,7 +184,7 @@ class Objective(nn.Module):
             own_frames_from: From which frame on the context is the model's own; None for a true one.
             lead: Steps at the beginning that only make the context of the others.
             draws: Draws the sampler's noise.
-            openings: Single frames to be learned as first ones.
+            first_frames: Single frames to be learned as first ones.
         """
         if own_frames_from is not None:
             condition = self.networks.condition(inputs.text, inputs.factors).detach()
@@ -196,7 +196,7 @@ class Objective(nn.Module):
             **{f.name: getattr(inputs, f.name)[:, lead:].clone(memory_format=layout) for f in fields(Inputs)}
         )
         result = self.loss_of(self.networks, inputs, contrast_weight)
-        if openings is None:
+        if first_frames is None:
             return result
-        loss, errors = self.opening_loss_of(self.networks, openings)
-        return result._replace(total=result.total + self.opening_weight * loss, opening=errors)
+        loss, errors = self.first_frame_loss_of(self.networks, first_frames)
+        return result._replace(total=result.total + self.first_frame_weight * loss, first_frame=errors)

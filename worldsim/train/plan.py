@@ -8,11 +8,11 @@ import numpy as np
 
 from worldsim.train.config import TrainConfig
 
-__all__ = ["Openings", "Plan", "make_plan"]
+__all__ = ["FirstFrames", "Plan", "make_plan"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Openings:
+class FirstFrames:
     """The B x K single frames of a step that are learned as first ones."""
 
     rows: np.ndarray
@@ -24,9 +24,9 @@ class Openings:
     seeds: np.ndarray
     """(B, K) of the noise of each."""
 
-    def share(self, windows: slice) -> Openings:
+    def share(self, windows: slice) -> FirstFrames:
         """Return those of some of the windows."""
-        return Openings(
+        return FirstFrames(
             rows=self.rows[windows],
             is_mirrored=self.is_mirrored[windows],
             language=self.language[windows],
@@ -52,7 +52,7 @@ class Plan:
     """From which frame on the context is the model's own."""
     lead: int
     """Steps taken with each window before it, so that it begins deep in a rollout; they teach nothing themselves."""
-    openings: Openings
+    first_frames: FirstFrames
 
     def share(self, windows: slice) -> Plan:
         """Return the plan of some of the windows."""
@@ -62,7 +62,7 @@ class Plan:
             is_mirrored=self.is_mirrored[windows],
             language=self.language[windows],
             seeds=self.seeds[windows],
-            openings=self.openings.share(windows),
+            first_frames=self.first_frames.share(windows),
         )
 
 
@@ -116,13 +116,13 @@ def make_plan(
         padding=padding,
         own_frames_from=own_frames_from,
         lead=lead,
-        openings=_make_openings(settings, rng, rows),
+        first_frames=_make_first_frames(settings, rng, rows),
     )
 
 
-def _make_openings(settings: TrainConfig, rng: np.random.Generator, rows: np.ndarray) -> Openings:
-    shape = (settings.batch, settings.openings_per_window)
-    return Openings(
+def _make_first_frames(settings: TrainConfig, rng: np.random.Generator, rows: np.ndarray) -> FirstFrames:
+    shape = (settings.batch, settings.first_frames_per_window)
+    return FirstFrames(
         rows=rng.choice(rows, shape) + rng.integers(settings.length, size=shape),
         is_mirrored=rng.random(shape) < 0.5,
         language=rng.integers(2, size=shape),

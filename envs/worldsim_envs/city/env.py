@@ -53,7 +53,7 @@ from worldsim_envs.city.tasks import TASKS, goal_of, task_info, task_terms
 from worldsim_envs.city.traffic import NUM_CARS, Moving, move_cars, spawn_cars
 from worldsim_envs.city.walkers import NUM_WALKERS, move_walkers, spawn_walkers
 from worldsim_envs.city.weather import Conditions, grip_on
-from worldsim_envs.city.words import city_prompt, scene_caption, scene_wish
+from worldsim_envs.city.words import city_prompt, draw_city_prompt, scene_caption
 from worldsim_envs.geojson import read_footprints
 from worldsim_envs.mesh import Mesh
 from worldsim_envs.modes import Modes, Obs
@@ -341,7 +341,7 @@ class CityEnv(gym.Env, EzPickle):
     def draw_prompt(self, rng: np.random.Generator) -> dict[str, str]:
         """Return a prompt, {"en", "zh"}, for another time, weather or traffic; never in a held-out wording."""
         state = self._running()
-        return scene_wish(state.time_of_day, state.weather, rng)
+        return draw_city_prompt(state.time_of_day, state.weather, rng)
 
     def export_scene(self, path: str) -> None:
         """Write what surrounds the ego now as one GLB file, metres, z up turned to glTF's y up."""

@@ -16,7 +16,7 @@ from worldsim_envs.captions import Caption, Wordings, choose, worded
 from worldsim_envs.city.weather import PRESETS
 from worldsim_envs.prompts import Reading, Words, read_prompt
 
-__all__ = ["CITY_WORDS", "SCENE", "city_prompt", "scene_caption", "scene_values", "scene_wish"]
+__all__ = ["CITY_WORDS", "SCENE", "city_prompt", "draw_city_prompt", "scene_caption", "scene_values"]
 
 LIGHT_RAIN, HEAVY_RAIN = 0.4, 0.8
 """Rain below the first is light, from the second on heavy."""
@@ -366,16 +366,16 @@ def _texts(values: tuple[tuple[str, str], ...], key: tuple[int, ...], is_held_ou
     return texts[0], texts[1]
 
 
-_WISHES = {
+_SLOTS = {
     "time_of_day": ("day", "dusk", "night"),
     "weather": ("clear", "cloudy", "rain", "light rain", "heavy rain", "fog", "thin fog", "thick fog"),
     "traffic": ("light", "heavy"),
     "pedestrians": ("none", "some", "many"),
 }
-_WISHED = (0.4, 0.4, 0.15, 0.05)  # how often a wish begins with each slot
+_SHARES = (0.4, 0.4, 0.15, 0.05)  # how often a prompt begins with each slot
 
 
-def scene_wish(time_of_day: str, weather: str, rng: np.random.Generator) -> Caption:
+def draw_city_prompt(time_of_day: str, weather: str, rng: np.random.Generator) -> Caption:
     """Return a prompt in training wordings for one to three slots that mid-episode can change, never fog at dusk.
 
     Args:
@@ -385,15 +385,15 @@ def scene_wish(time_of_day: str, weather: str, rng: np.random.Generator) -> Capt
     now = {"time_of_day": time_of_day, "weather": weather}
     while True:
         count = int(rng.choice((1, 2, 3), p=(0.6, 0.3, 0.1)))
-        slots = [str(slot) for slot in rng.choice(list(_WISHES), count, replace=False, p=_WISHED)]
-        wish = {slot: str(rng.choice(_WISHES[slot])) for slot in slots}
-        kind = {slot: value.split()[-1] for slot, value in wish.items()}  # "heavy rain" is rain
+        slots = [str(slot) for slot in rng.choice(list(_SLOTS), count, replace=False, p=_SHARES)]
+        asked = {slot: str(rng.choice(_SLOTS[slot])) for slot in slots}
+        kind = {slot: value.split()[-1] for slot, value in asked.items()}  # "heavy rain" is rain
         later = {**now, **kind}
         is_new = all(kind[slot] != now[slot] for slot in now if slot in kind)
         if is_new and (later["time_of_day"], later["weather"]) != ("dusk", "fog"):
             break
     said = {
-        language: [choose(SCENE[slot, value][language], rng, is_held_out=False) for slot, value in wish.items()]
+        language: [choose(SCENE[slot, value][language], rng, is_held_out=False) for slot, value in asked.items()]
         for language in ("en", "zh")
     }
     return {"en": ", ".join(said["en"]), "zh": ",".join(said["zh"])}

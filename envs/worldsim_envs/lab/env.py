@@ -31,7 +31,7 @@ from worldsim_envs.lab.policies import POLICIES
 from worldsim_envs.lab.scenarios import SCENARIOS
 from worldsim_envs.lab.setup import mirrored
 from worldsim_envs.lab.sight import BODIES, CAMERAS, CLASSES, FOV, camera_of, class_of, instance_of
-from worldsim_envs.lab.words import gravity_band, lab_caption, lab_prompt, lab_wish
+from worldsim_envs.lab.words import draw_lab_prompt, gravity_band, lab_caption, lab_prompt
 from worldsim_envs.lab.world import ACTIONS, CONTROL_DT, PHYSICS_DT, TICKS, Contact, World
 from worldsim_envs.modes import Modes, Obs, Shot, ids_of
 from worldsim_envs.rig import Camera
@@ -357,7 +357,7 @@ class LabEnv(gym.Env, EzPickle):
     def draw_prompt(self, rng: np.random.Generator) -> dict[str, str]:
         """Return a prompt, {"en", "zh"}, for another gravity; never in a held-out wording."""
         self._running()
-        return lab_wish(self._ramp[1], rng)
+        return draw_lab_prompt(self._ramp[1], rng)
 
     def masks(self) -> dict[str, np.ndarray]:
         """Return where the first camera sees each body now, {name: (H, W) bool}; "floor" and "border" among them."""

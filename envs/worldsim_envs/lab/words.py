@@ -14,7 +14,7 @@ import numpy as np
 from worldsim_envs.captions import Caption, choose, worded
 from worldsim_envs.prompts import Reading, Words, read_prompt
 
-__all__ = ["COLORS", "GRAVITY", "LAB_WORDS", "gravity_band", "lab_caption", "lab_prompt", "lab_wish"]
+__all__ = ["COLORS", "GRAVITY", "LAB_WORDS", "draw_lab_prompt", "gravity_band", "lab_caption", "lab_prompt"]
 
 _COLORS_ZH = {
     "red": "红色", "yellow": "黄色", "lime": "黄绿色", "green": "绿色", "cyan": "青色", "blue": "蓝色",
@@ -273,7 +273,7 @@ def gravity_band(gravity: float) -> str:
     return "weak" if gravity < 6.0 else "ordinary" if gravity < 13.5 else "strong"
 
 
-def lab_wish(gravity: float, rng: np.random.Generator) -> Caption:
+def draw_lab_prompt(gravity: float, rng: np.random.Generator) -> Caption:
     """Return a prompt, ``{"en", "zh"}`` in training wordings, for another band than that of a gravity in m/s2."""
     band = str(rng.choice([band for band in GRAVITY if band != gravity_band(gravity)]))
     return {language: choose(wordings, rng, is_held_out=False) for language, wordings in GRAVITY[band].items()}

@@ -45,11 +45,11 @@ from worldsim_envs.tabletop.paint import PALETTE, WALL, atlas
 from worldsim_envs.tabletop.policies import POLICIES
 from worldsim_envs.tabletop.tasks import build, distances, goal_now, is_done, potentials
 from worldsim_envs.tabletop.words import (
+    draw_tabletop_prompt,
     tabletop_caption,
     tabletop_events,
     tabletop_instruction,
     tabletop_prompt,
-    tabletop_wish,
 )
 from worldsim_envs.tabletop.world import ACTIONS, CONTROL_DT, PHYSICS_DT, TICKS, World
 
@@ -368,7 +368,7 @@ class TabletopEnv(gym.Env, EzPickle):
     def draw_prompt(self, rng: np.random.Generator) -> dict[str, str]:
         """Return a prompt, {"en", "zh"}, for another light or gravity; never in a held-out wording."""
         self._running()
-        return tabletop_wish(self._facts(), rng)
+        return draw_tabletop_prompt(self._facts(), rng)
 
     def masks(self) -> dict[str, np.ndarray]:
         """Return where every thing is seen by the first camera now, {name: (H, W) bool}."""

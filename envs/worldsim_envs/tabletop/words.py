@@ -18,11 +18,11 @@ __all__ = [
     "INSTRUCTIONS",
     "SCENE",
     "TABLETOP_WORDS",
+    "draw_tabletop_prompt",
     "tabletop_caption",
     "tabletop_events",
     "tabletop_instruction",
     "tabletop_prompt",
-    "tabletop_wish",
 ]
 
 _ARM, _ARM_ZH = "a robot arm|the robot|a robotic arm|the arm|a manipulator", "机械臂|机器人|机器臂|手臂|机械手"
@@ -257,7 +257,7 @@ def tabletop_caption(facts: Mapping[str, Any], key: tuple[int, ...], is_held_out
     return said
 
 
-def tabletop_wish(facts: Mapping[str, Any], rng: np.random.Generator) -> Caption:
+def draw_tabletop_prompt(facts: Mapping[str, Any], rng: np.random.Generator) -> Caption:
     """Return a prompt, ``{"en", "zh"}`` in training wordings, for another light or band of gravity.
 
     Args:

@@ -13,20 +13,20 @@ from tests.train.wall_world import COLOURS
 from worldsim.collect import collect
 from worldsim.errors import EnvError
 from worldsim.model.denoiser import MAX_AGE, wiener
-from worldsim.model.opening import OPENING_STD, handed
+from worldsim.model.first_frame import FIRST_FRAME_STD, handed
 from worldsim.model.presets import tiny
 from worldsim.train import TrainConfig, train
 from worldsim.train.data import Batch
 from worldsim.train.draws import Draws
+from worldsim.train.first_frames import make_first_frames
 from worldsim.train.memory import estimate
-from worldsim.train.openings import make_openings
 from worldsim.train.plan import make_plan
 
 QUICK = TrainConfig(
     batch=2,
     length=4,
-    opening_share=3.0,
-    opening_weight=0.5,
+    first_frame_share=3.0,
+    first_frame_weight=0.5,
     report_s=0.0,
     validate_s=1e9,
     save_s=1e9,
@@ -68,10 +68,10 @@ def _plan(**changes):
 
 def test_the_error_of_first_frames_falls_and_a_text_says_what_they_show(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    errors = [line["opening"] for line in lines if line["kind"] == "loss"]
+    errors = [line["first_frame"] for line in lines if line["kind"] == "loss"]
     assert np.mean(errors[-20:]) < 0.3 * np.mean(errors[:20])
     model = worldsim.load(run)
-    assert model.is_trained_for_openings
+    assert model.is_trained_for_first_frames
     for prompt, wall in (("a bright wall", "bright"), ("墙很昏暗", "dark")):
         frames = model.first_frames([prompt] * 16, range(16))  # (16, H, W, 3)
         colour = np.median(frames, axis=(1, 2))  # (16, 3)
@@ -80,7 +80,7 @@ def test_the_error_of_first_frames_falls_and_a_text_says_what_they_show(run):
         assert (near < far).mean() > 0.8
 
 
-def test_a_resumed_run_with_openings_ends_at_the_same_bits(store_path, tmp_path):
+def test_a_resumed_run_with_some_ends_at_the_same_bits(store_path, tmp_path):
     def stop_at_6(line):
         if line.startswith("step 6 "):
             raise KeyboardInterrupt
@@ -88,7 +88,7 @@ def test_a_resumed_run_with_openings_ends_at_the_same_bits(store_path, tmp_path)
     def log(line):
         return None
 
-    config = replace(QUICK, accumulate=2, opening_share=1.0)
+    config = replace(QUICK, accumulate=2, first_frame_share=1.0)
     train(store_path, tmp_path / "whole", preset="tiny", steps=12, config=config, log=log)
     with pytest.raises(KeyboardInterrupt):
         train(store_path, tmp_path / "parts", preset="tiny", steps=12, config=config, log=stop_at_6)
@@ -98,31 +98,31 @@ def test_a_resumed_run_with_openings_ends_at_the_same_bits(store_path, tmp_path)
 
 
 def test_a_model_that_was_not_trained_for_it_says_so(store_path, tmp_path):
-    config = replace(QUICK, opening_share=0.0)
+    config = replace(QUICK, first_frame_share=0.0)
     train(store_path, tmp_path / "run", preset="tiny", steps=2, config=config, log=lambda line: None)
     model = worldsim.load(tmp_path / "run")
-    assert not model.is_trained_for_openings
+    assert not model.is_trained_for_first_frames
     with pytest.raises(EnvError, match="cannot begin from text alone"):
         model.first_frames(["a dark wall"], [0])
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert not any("opening" in record for record in records)
+    assert not any("first_frame" in record for record in records)
 
 
-def test_openings_leave_the_windows_of_a_step_as_they_are():
-    without, with_openings = _plan(opening_share=0.0), _plan(opening_share=0.5)
-    assert without.openings.rows.shape == (2, 0)
-    assert with_openings.openings.rows.shape == (2, 2)
+def test_first_frames_leave_the_windows_of_a_step_as_they_are():
+    without, with_some = _plan(first_frame_share=0.0), _plan(first_frame_share=0.5)
+    assert without.first_frames.rows.shape == (2, 0)
+    assert with_some.first_frames.rows.shape == (2, 2)
     for field in fields(without):
-        if field.name != "openings":
-            np.testing.assert_array_equal(getattr(without, field.name), getattr(with_openings, field.name))
+        if field.name != "first_frames":
+            np.testing.assert_array_equal(getattr(without, field.name), getattr(with_some, field.name))
 
 
-def test_every_share_of_a_step_takes_its_own_openings():
+def test_every_share_of_a_step_takes_its_own_first_frames():
     plan = _plan()
-    parts = [plan.share(slice(i, i + 1)).openings for i in range(2)]
-    for field in fields(plan.openings):
+    parts = [plan.share(slice(i, i + 1)).first_frames for i in range(2)]
+    for field in fields(plan.first_frames):
         joined = np.concatenate([getattr(part, field.name) for part in parts])
-        np.testing.assert_array_equal(joined, getattr(plan.openings, field.name))
+        np.testing.assert_array_equal(joined, getattr(plan.first_frames, field.name))
 
 
 def test_a_first_frame_has_no_past_and_the_noise_of_its_own_seed():
@@ -135,13 +135,13 @@ def test_a_first_frame_has_no_past_and_the_noise_of_its_own_seed():
         caption=torch.zeros((3, 1), dtype=torch.long),
         factors=torch.zeros((3, 1, 0)),
     )
-    inputs = make_openings(batch, torch.ones((3, 1, 1), dtype=torch.long), Draws([5, 6, 7]))
+    inputs = make_first_frames(batch, torch.ones((3, 1, 1), dtype=torch.long), Draws([5, 6, 7]))
     assert not inputs.previous.any()
     assert not inputs.action.any()
     assert (inputs.age == MAX_AGE + 1).all()
     assert torch.equal(inputs.target, batch.frames[:, 1:].movedim(-1, -3) / 127.5 - 1)
     one = Batch(**{field.name: getattr(batch, field.name)[1:2] for field in fields(Batch)})
-    alone = make_openings(one, torch.ones((1, 1, 1), dtype=torch.long), Draws([6]))
+    alone = make_first_frames(one, torch.ones((1, 1, 1), dtype=torch.long), Draws([6]))
     for name in ("noisy", "tau", "text"):
         assert torch.equal(getattr(alone, name), getattr(inputs, name)[1:2])
 
@@ -150,11 +150,11 @@ def test_what_the_denoiser_is_handed_comes_to_the_least_squares_estimate_of_a_wh
     tau = torch.tensor([[0.05], [0.5], [0.95]])
     noisy = torch.randn(3, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     seen = handed(noisy, tau, 0.2) * wiener(tau, 0.2)[:, :, None, None, None]
-    torch.testing.assert_close(seen, noisy * wiener(tau, OPENING_STD)[:, :, None, None, None])
+    torch.testing.assert_close(seen, noisy * wiener(tau, FIRST_FRAME_STD)[:, :, None, None, None])
 
 
-def test_memory_is_counted_for_openings_too():
+def test_memory_is_counted_for_first_frames_too():
     spec = box_spec()
     sizes = {"num_frames": 1, "num_parameters": 1, "windows": 2, "length": 3, "shards": 1}
-    without, with_openings = (estimate(tiny(), spec, openings=openings, **sizes) for openings in (0, 3))
-    assert 1.8 * without.kept < with_openings.kept < 2.2 * without.kept
+    without, with_some = (estimate(tiny(), spec, first_frames=number, **sizes) for number in (0, 3))
+    assert 1.8 * without.kept < with_some.kept < 2.2 * without.kept

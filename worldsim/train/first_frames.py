@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import torch
 
-from worldsim.model.opening import OPENING_STD, handed, no_past
+from worldsim.model.first_frame import FIRST_FRAME_STD, handed, no_past
 from worldsim.model.world_model import Networks, from_pixels
 from worldsim.train.data import Batch
 from worldsim.train.draws import Draws, Inputs
 
-__all__ = ["make_openings", "opening_loss"]
+__all__ = ["first_frame_loss", "make_first_frames"]
 
 _TAU_MEAN, _TAU_STD = 0.0, 1.2  # of the logit of tau
 _SHARE_PURE = 0.03  # frames at tau = 0, where the sampler begins
@@ -22,7 +22,7 @@ _TEXT_DROP = 0.15  # share of frames without a prompt, for guidance
 _LARGEST_WEIGHT = 100.0  # near tau = 1 the estimate leaves nothing
 
 
-def make_openings(batch: Batch, text: torch.Tensor, draws: Draws) -> Inputs:
+def make_first_frames(batch: Batch, text: torch.Tensor, draws: Draws) -> Inputs:
     """Return the inputs for the last frame of each window as a first frame.
 
     Args:
@@ -50,19 +50,19 @@ def make_openings(batch: Batch, text: torch.Tensor, draws: Draws) -> Inputs:
     )
 
 
-def opening_loss(networks: Networks, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the () loss of openings, and (2,) the sum of their squared errors and their number.
+def first_frame_loss(networks: Networks, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the () loss of first frames, and (2,) the sum of their squared errors and their number.
 
     Args:
         networks: What is trained.
-        inputs: From `make_openings`.
+        inputs: From `make_first_frames`.
     """
     condition = networks.condition(inputs.text, inputs.factors)
     noisy = handed(inputs.noisy, inputs.tau, networks.denoiser.config.residual_std)
     out = networks.denoiser(noisy, inputs.tau, inputs.previous, inputs.action, inputs.age, condition)
     error = (out.frame - inputs.target).square().mean(dim=(2, 3, 4))  # (K, 1)
     noise = (1 - inputs.tau) ** 2
-    left = noise * OPENING_STD**2 / ((inputs.tau * OPENING_STD) ** 2 + noise)
+    left = noise * FIRST_FRAME_STD**2 / ((inputs.tau * FIRST_FRAME_STD) ** 2 + noise)
     weight = (1 / left).clamp_max(_LARGEST_WEIGHT)
     return (weight * error).mean(), torch.stack(
         [error.sum(), torch.tensor(float(error.numel()), device=error.device)]

@@ -5,7 +5,7 @@ but noise leads to it, so it takes many more steps of the sampler than a frame t
 
 The denoiser reads a noisy frame as the change of the frame before it, which is typically ``residual_std``. Here the
 change is the whole picture. What it is handed is scaled, so that it comes to the least-squares estimate all the same:
-no weight, and no line of the denoiser, is for openings only.
+no weight, and no line of the denoiser, is for first frames only.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import torch
 from worldsim.model.denoiser import MAX_AGE, Denoised, Denoiser
 from worldsim.model.sampler import sample_frame
 
-__all__ = ["OPENING_STD", "OPENING_STEPS", "NoPast", "draw_opening", "handed", "no_past"]
+__all__ = ["FIRST_FRAME_STD", "FIRST_FRAME_STEPS", "NoPast", "draw_first_frame", "handed", "no_past"]
 
-OPENING_STD = 0.5
+FIRST_FRAME_STD = 0.5
 """Typical distance of a pixel from mid grey, in units where a frame spans [-1, 1]."""
-OPENING_STEPS = 24
+FIRST_FRAME_STEPS = 24
 """Denoiser calls for a first frame."""
 
 
@@ -55,13 +55,13 @@ def handed(noisy: torch.Tensor, tau: torch.Tensor, residual_std: float) -> torch
         tau: (B, 1) in [0, 1).
         residual_std: That the denoiser supposes of a change.
     """
-    signal = OPENING_STD**2 / residual_std**2  # of wiener(tau, OPENING_STD) over wiener(tau, residual_std)
+    signal = FIRST_FRAME_STD**2 / residual_std**2  # of wiener(tau, FIRST_FRAME_STD) over wiener(tau, residual_std)
     noise = (1 - tau) ** 2
-    ratio = signal * ((tau * residual_std) ** 2 + noise) / ((tau * OPENING_STD) ** 2 + noise)
+    ratio = signal * ((tau * residual_std) ** 2 + noise) / ((tau * FIRST_FRAME_STD) ** 2 + noise)
     return noisy * ratio[:, :, None, None, None]
 
 
-def draw_opening(
+def draw_first_frame(
     denoiser: Denoiser, noise: torch.Tensor, text: torch.Tensor, *, action_dim: int, num_steps: int, guidance: float
 ) -> torch.Tensor:
     """Return (B, 3, H, W) first frames in [-1, 1] (not clamped).
