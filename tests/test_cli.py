@@ -152,6 +152,8 @@ def test_figures_are_short():
         (["train", "--data", "{tmp}", "-o", "{tmp}/run", "--steps", "1", "--set", "deep_share=2"], "from 0 to 1"),
         (["train", "--data", "{tmp}", "-o", "{tmp}/run", "--steps", "1", "--set", "length=1.5"], "a whole number"),
         (["train", "--data", "{tmp}", "-o", "{tmp}/run", "--steps", "1", "--set", "clip=nan"], "at least 0"),
+        (["train", "--data", "{tmp}", "-o", "{tmp}/run", "--steps", "1", "--set", "warmup_steps=0"], "at least 1"),
+        (["train", "--data", "{tmp}", "-o", "{tmp}/run", "--steps", "1", "--set", "length=2"], "at least 3"),
         (["compare", "--model", "no-such-model"], "no-such-model"),
         (["compare", "--model", "no-such-model", "--device", "abacus"], "no-such-model"),
         (["models", "--json", "/no/such/folder/x.json"], "cannot be written"),

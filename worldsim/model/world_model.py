@@ -308,7 +308,7 @@ class WorldModel:
         if not self.is_trained_for_first_frames:
             raise EnvError(
                 f"the model {self.name!r} cannot begin from text alone; give a start, or a prompt without one, which "
-                "begins at the nearest caption; or train with TrainConfig(first_frame_share=0.5)"
+                "begins at the nearest caption; or train with --set first_frame_share=0.5"
             )
         _check_sampling(sampler_steps, guidance)
         told = [None] * len(prompts) if factors is None else factors

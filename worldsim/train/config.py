@@ -71,9 +71,12 @@ class TrainConfig(Budget):
 _NUMBERS: dict[str, type[int] | type[float]] = {
     f.name: int if type(f.default) is int else float
     for f in fields(TrainConfig)
-    if type(f.default) in (int, float) and f.name != "seed"
+    if type(f.default) in (int, float)
+    and f.name not in {"seed", "batch", "accumulate"}  # these have options of their own
 }
+_LEAST = {"length": 3}  # of whole numbers, where it is not 1
 _UP_TO_ONE = {name for name in _NUMBERS if name.endswith("_share")} - {"critic_share", "first_frame_share"}
+_UP_TO_ONE |= {"ema", "final_rate", "own_frames_from"}
 
 
 def with_numbers(config: TrainConfig, numbers: Sequence[str]) -> TrainConfig:
@@ -91,13 +94,14 @@ def with_numbers(config: TrainConfig, numbers: Sequence[str]) -> TrainConfig:
         name, _, value = text.partition("=")
         if name not in _NUMBERS:
             raise WorldsimError(f"there is no setting {name!r}; NAME=VALUE sets one of {', '.join(_NUMBERS)}")
+        kind = _NUMBERS[name]
+        least, most = _LEAST.get(name, 1) if kind is int else 0, 1 if name in _UP_TO_ONE else math.inf
         try:
-            number = _NUMBERS[name](value)
+            number = kind(value)
         except ValueError:
             number = math.nan
-        if not 0 <= number <= (1 if name in _UP_TO_ONE else math.inf) or math.isinf(number):
-            kind = "a whole number" if _NUMBERS[name] is int else "a number"
-            limit = "from 0 to 1" if name in _UP_TO_ONE else "of at least 0"
-            raise WorldsimError(f"{name} must be {kind} {limit}; got {value!r}")
+        if not least <= number <= most or math.isinf(number):
+            limit = f"from {least} to {most}" if name in _UP_TO_ONE else f"of at least {least}"
+            raise WorldsimError(f"{name} must be a {'whole ' if kind is int else ''}number {limit}; got {value!r}")
         changes[name] = number
     return replace(config, **changes)
