@@ -99,7 +99,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("-o", "--output", type=Path)
-    parser.add_argument("--episodes", type=int, default=24, help="drives of each wish")
+    parser.add_argument("--episodes", type=int, default=24, help="drives of each prompt")
     parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=TEST_SEED, help="of the first drive")
     options = parser.parse_args()
@@ -111,10 +111,10 @@ def main():
     print("the probe on true frames it never saw:", {n: round(v, 3) for n, v in ceiling.items()}, flush=True)
 
     env, rng = gym.make(TRUTH, disable_env_checker=True), np.random.default_rng(options.seed)
-    wishes = [(f, v) for f, values in FACTORS.items() for v in values]
-    drives = {wish: [] for wish in wishes}  # (frames, actions, prompts by kind)
+    asked = [(f, v) for f, values in FACTORS.items() for v in values]
+    drives = {pair: [] for pair in asked}  # (frames, actions, prompts by kind)
     seed = options.seed
-    for factor, value in wishes:
+    for factor, value in asked:
         while len(drives[factor, value]) < options.episodes:
             drawn = conditions(rng)
             seed += 1

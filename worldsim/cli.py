@@ -387,7 +387,7 @@ def play(
 
 @app.command(epilog='Example: worldsim preview "a rainy night" -o night.gif --seconds 6')
 def preview(
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="English or Chinese; empty for no wish.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="English or Chinese; empty for none.")],
     out_file: Annotated[
         Path,
         typer.Option("-o", "--out", metavar="FILE", help="Its ending says as what: .png, .gif, .mp4, .html or .glb."),
