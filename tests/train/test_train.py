@@ -138,6 +138,12 @@ def test_own_frames_enter_as_context_with_their_age_and_nothing_else_changes():
         ).frame[:, 2]
     assert (mixed.previous[:, 3, 0] - first.clamp(-1, 1)).abs().max() <= 1 / 127.5
     assert torch.equal(mixed.previous[:, 4, 1], mixed.previous[:, 3, 0])
+    level = inputs.tau[:, :, None, None, None]
+    assert 0 < (level > 0).sum() < level.numel()
+    guess = mixed.target + (mixed.noisy - inputs.noisy) / level.clamp_min(1e-6)  # where there is a level
+    own = (mixed.previous[:, 3:, 0] - guess[:, 2:-1])[(inputs.tau > 0)[:, 2:-1]]
+    assert own.abs().max() <= 1 / 127.5 + 1e-3  # what is mixed with noise is what the next frame sees, before rounding
+    assert torch.equal(mixed.noisy[inputs.tau == 0], inputs.noisy[inputs.tau == 0])
 
 
 def test_a_window_with_a_lead_has_that_many_steps_of_its_episode_before_it(store_path):

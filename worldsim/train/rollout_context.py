@@ -5,6 +5,9 @@ to distrust true frames too. So the age of the context is an input, and true con
 
 A blurred road looks the same wherever it is moved, so that no error of colours tells a flow to go on, and a rollout
 comes to rest. What the networks see behind the true frames of the same window does tell it: that flow is the guide.
+
+From the second call on, a sampler of several steps hands the networks a mixture of noise and their own first guess,
+never of noise and truth. Trained on truth alone they take grain for detail. So these windows hold such mixtures.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ __all__ = ["with_guide", "with_own_frames"]
 def with_own_frames(denoiser: Denoiser, inputs: Inputs, text: torch.Tensor, first: int, draws: Draws) -> Inputs:
     """Return inputs whose context behind frame ``first`` is what the denoiser itself imagines, step by step.
 
+    Their noisy frames are mixed from these frames too, at the same noise and noise levels.
+
     Args:
         denoiser: Imagines with its default sampler; no gradient flows through it.
         inputs: True windows of T frames.
@@ -34,8 +39,9 @@ def with_own_frames(denoiser: Denoiser, inputs: Inputs, text: torch.Tensor, firs
     previous, age = inputs.previous.clone(), inputs.age.clone()
     known = slice(0, first)
     pure = torch.zeros_like(inputs.tau[:, known])
-    cache = denoiser(None, pure, previous[:, known], inputs.action[:, known], age[:, known], text[:, known]).cache
-    for i in range(first, previous.shape[1] - 1):
+    out = denoiser(None, pure, previous[:, known], inputs.action[:, known], age[:, known], text[:, known])
+    cache, guesses = out.cache, [out.frame]
+    for i in range(first, previous.shape[1]):
         here = slice(i, i + 1)
         out = sample_frame(
             denoiser,
@@ -48,12 +54,17 @@ def with_own_frames(denoiser: Denoiser, inputs: Inputs, text: torch.Tensor, firs
             cache=cache,
         )
         cache = out.cache
+        guesses.append(out.frame)
+        if i + 1 == previous.shape[1]:
+            break
         frame = ((out.frame[:, 0].clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1  # as a step quantises it
         previous[:, i + 1, 0] = frame
         age[:, i + 1] = min(i + 1 - first, MAX_AGE)
         if i + 2 < previous.shape[1]:
             previous[:, i + 2, 1] = frame
-    return replace(inputs, previous=previous, age=age)
+    guess = torch.cat(guesses, dim=1).clamp(-1, 1).to(inputs.noisy.dtype)
+    noisy = inputs.noisy + inputs.tau[:, :, None, None, None] * (guess - inputs.target)
+    return replace(inputs, noisy=noisy, previous=previous, age=age)
 
 
 @torch.no_grad()
