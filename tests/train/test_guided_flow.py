@@ -51,6 +51,24 @@ def test_only_flows_behind_own_frames_are_led():
     assert own.flow[0] > 0
 
 
+def test_nothing_tells_of_the_true_frames_behind_own_ones():
+    networks, _, text = _setup()
+    tokens = torch.zeros(3, 6, 1, dtype=torch.long)
+    batch = _batch(steps=6)
+    other = replace(batch, frames=batch.frames.clone())
+    other.frames[:, 3:] = 255 - other.frames[:, 3:]
+    seen = []
+    for one in (batch, other):
+        inputs = make_inputs(one, tokens, Draws([0, 1, 2]))  # with noisy frames, which the memory keeps
+        assert (inputs.tau > 0).any()
+        inputs = with_own_frames(networks.denoiser, inputs, text, 2, Draws([0, 1, 2]))
+        with torch.no_grad():
+            seen.append(
+                networks.denoiser(inputs.noisy, inputs.tau, inputs.previous, inputs.action, inputs.age, text).frame
+            )
+    torch.testing.assert_close(seen[0], seen[1], atol=1e-4, rtol=0)
+
+
 def test_the_loss_is_least_where_the_flow_is_its_guide():
     networks, inputs, text = _setup()
     inputs = with_own_frames(networks.denoiser, inputs, text, 1, Draws([0, 1, 2]))

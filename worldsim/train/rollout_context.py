@@ -6,8 +6,10 @@ to distrust true frames too. So the age of the context is an input, and true con
 A blurred road looks the same wherever it is moved, so that no error of colours tells a flow to go on, and a rollout
 comes to rest. What the networks see behind the true frames of the same window does tell it: that flow is the guide.
 
-From the second call on, a sampler of several steps hands the networks a mixture of noise and their own first guess,
-never of noise and truth. Trained on truth alone they take grain for detail. So these windows hold such mixtures.
+The noisy frames of such a window are mixed from own frames too. The memory keeps what the networks saw of them: of true
+ones it would tell, behind every own frame, what should have been there, and no rollout has that. Besides, a sampler of
+several steps hands the networks a mixture of noise and their own first guess, and what has learned from truth alone
+takes the grain for detail.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ __all__ = ["with_guide", "with_own_frames"]
 def with_own_frames(denoiser: Denoiser, inputs: Inputs, text: torch.Tensor, first: int, draws: Draws) -> Inputs:
     """Return inputs whose context behind frame ``first`` is what the denoiser itself imagines, step by step.
 
-    Their noisy frames are mixed from these frames too, at the same noise and noise levels.
+    The noisy frames are mixed from what it imagines too, with the same noise at the same levels.
 
     Args:
         denoiser: Imagines with its default sampler; no gradient flows through it.
