@@ -28,6 +28,7 @@ __all__ = ["Inputs", "Losses", "Objective", "losses", "make_inputs"]
 _SHARE_PURE = 0.6  # frames at tau = 0
 _TAU_MEAN, _TAU_STD = 1.0, 1.2  # of the logit of the other frames' tau
 _TEXT_DROP = 0.25  # share of windows without a prompt: most starts have none, and guidance needs both
+_KNOWN_FOR = 4.0  # imagined steps after which a squared error counts half: what is to come is known less and less
 _WEIGHT_REWARD, _WEIGHT_TERMINATE, _WEIGHT_FLOW = 0.05, 0.3, 0.03
 
 
@@ -129,7 +130,8 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
     sharpness = torch.stack([(_gradient_energy(frames).detach() * imagined).sum() for frames in (own, true)])
     astray = F.smooth_l1_loss(out.flow, inputs.guide, reduction="none").mean(dim=(2, 3, 4)).flatten() * imagined
     heads = _WEIGHT_REWARD * reward + _WEIGHT_TERMINATE * terminate + _WEIGHT_FLOW * astray.mean()
-    total = scale * error.mean() + contrast_weight * contrast + heads
+    known = torch.where(inputs.age <= MAX_AGE, 1 / (1 + inputs.age / _KNOWN_FOR), 1.0)  # (B, T); padding is no age
+    total = scale * (known * error).mean() + contrast_weight * contrast + heads
     return Losses(
         total=total,
         frames=out.frame,
