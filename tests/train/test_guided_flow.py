@@ -7,6 +7,7 @@ import torch
 
 from tests.model.helpers import shaken_model
 from tests.train.test_windows_of_training import _batch
+from worldsim.model.denoiser import MAX_AGE
 from worldsim.train.draws import Draws
 from worldsim.train.objective import Objective, losses, make_inputs
 from worldsim.train.rollout_context import with_guide, with_own_frames
@@ -82,3 +83,16 @@ def test_the_loss_is_least_where_the_flow_is_its_guide():
         assert float(result.flow[0] / result.flow[1]) == pytest.approx(max(abs(beside) - 0.5, 0), abs=1e-4)
     assert totals[0] < min(totals[1:])
     assert pulls[1] < pulls[0] < pulls[2]  # a larger guide pulls flows up
+
+
+@pytest.mark.parametrize(("age", "share"), [(0, 1.0), (4, 0.5), (MAX_AGE, 1 / 3), (MAX_AGE + 1, 1.0)])
+def test_a_squared_error_counts_less_the_deeper_a_frame_is_in_imagination(age, share):
+    networks, inputs, _ = _setup()
+    networks.denoiser.config = replace(
+        networks.denoiser.config, residual_std=1e-3
+    )  # which drowns the others
+    inputs = replace(inputs, age=torch.full_like(inputs.age, age))
+    with torch.no_grad():
+        result = losses(networks, inputs, torch.zeros(()))
+    whole = (result.frames - inputs.target).square().mean() / 1e-3**2
+    assert float(result.total / whole) == pytest.approx(share, rel=1e-3)
