@@ -124,6 +124,7 @@ def test_own_frames_enter_as_context_with_their_age_and_nothing_else_changes():
     batch_like.frames, batch_like.action = frames, torch.rand(2, 6, box_spec().action_dim)
     batch_like.reward = batch_like.terminated = torch.zeros(2, 6)
     batch_like.factors, batch_like.caption = torch.zeros(2, 6, 0), torch.zeros(2, 6, dtype=torch.long)
+    batch_like.is_changed = torch.zeros(2, dtype=torch.bool)
     inputs = make_inputs(batch_like, torch.zeros(2, 6, 1, dtype=torch.long), Draws([0, 1]))
     text = torch.zeros(2, 6, model.config.text_dim)
     networks.denoiser.config = replace(networks.denoiser.config, sampler_steps=1)

@@ -133,6 +133,7 @@ def test_a_first_frame_has_no_past_and_the_noise_of_its_own_seed():
         reward=torch.ones((3, 1)),
         terminated=torch.ones((3, 1)),
         caption=torch.zeros((3, 1), dtype=torch.long),
+        is_changed=torch.zeros(3, dtype=torch.bool),
         factors=torch.zeros((3, 1, 0)),
     )
     inputs = make_first_frames(batch, torch.ones((3, 1, 1), dtype=torch.long), Draws([5, 6, 7]))

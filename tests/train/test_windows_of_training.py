@@ -25,6 +25,7 @@ def _batch(windows=3, steps=6):
         reward=torch.ones((windows, steps)),
         terminated=torch.ones((windows, steps)),
         caption=torch.zeros((windows, steps), dtype=torch.long),
+        is_changed=torch.zeros(windows, dtype=torch.bool),
         factors=torch.zeros((windows, steps, 0)),
     )
 

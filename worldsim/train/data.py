@@ -34,6 +34,8 @@ class Batch:
     """(B, T) float32."""
     caption: torch.Tensor
     """(B, T) int64 row of `Dataset.captions`, -1 for none."""
+    is_changed: torch.Tensor
+    """(B,) bool, whether a caption is not the one that the episode began with: a change may be under way."""
     factors: torch.Tensor
     """(B, T, 2 K) float32, encoded; K = 0 for a model that knows none."""
 
@@ -123,12 +125,15 @@ class Dataset:
         """Return the windows of ``length`` steps that begin at some rows."""
         steps = torch.from_numpy(rows)[:, None] + torch.arange(length + 1)  # (B, T + 1)
         acts = steps[:, :-1]
+        caption = self.caption[steps[:, 1:]]
+        starts = self.offsets[np.searchsorted(self.offsets, rows, side="right") - 1]
         return Batch(
             frames=self.frames[steps],
             action=self.action[acts],
             reward=self.reward[acts],
             terminated=self.terminated[acts],
-            caption=self.caption[steps[:, 1:]],
+            caption=caption,
+            is_changed=(caption != self.caption[starts][:, None]).any(dim=1),
             factors=self.factors[acts],
         )
 
