@@ -2,7 +2,7 @@
 
     python benchmarks/soak.py worldsim/CityDream-v0 --steps 10000 --json benchmarks/soak/2026-11-22-city.json
 
-An id whose model does not come along is soaked with `--untrained`, a fresh model of the usual size of its truth.
+``--model`` takes another model than the id's own; ``--untrained`` a fresh one of the usual size of its truth.
 Random actions; episodes end and begin as they do. Memory is the process's resident set after each tenth of the steps.
 One stream keeps a moment of about 3 MB every 32 steps until its episode ends, so that it can be rewound; what counts is
 therefore the highest mark of the second half over that of the first.

@@ -1,7 +1,7 @@
 """Act in the truth by imagination: before every step, try action sequences in the model and begin the best one.
 
     python examples/plan.py                     drive on in the city without hitting anything
-    python examples/plan.py runs/lab            push the block to the mark (a checkpoint of the bench)
+    python examples/plan.py lab-64              push the block to the mark
 
 The score is the truth's: the planner's return beside those of other policies from the same moment of the same episode.
 """
