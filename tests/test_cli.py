@@ -265,6 +265,8 @@ def test_envs_lists_each_truth_beside_its_dream(capsys):
     assert bench["cameras"] == ["front", "side", "top"]
     assert bench["variation"]["gravity"]["train"] == [7.0, 12.0]
     assert "restitution" in bench["of_scenarios"]["free_fall"]
+    assert "friction" in rows["worldsim/Tabletop-v0"]["of_scenarios"]["push"]
+    assert set(rows["worldsim/TabletopReach-v0"]["of_scenarios"]) == {"reach"}
     assert run(["envs"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert all(f"{env_id} is seen from" in out for env_id in TRUTHS)

@@ -97,7 +97,7 @@ def envs(seed: NoSeed = 0, json_target: Json = None) -> None:
         env = gym.make(env_id, disable_env_checker=True)
         card = getattr(env.unwrapped, "scene_card")  # noqa: B009 - the truth protocol's, not Gymnasium's
         row = {"id": env_id, "kind": "truth", "of": None, **_spaces(env.observation_space, env.action_space)}
-        own = {name: part["factors"] for name, part in card.get("scenarios", {}).items()}
+        own = {name: part["factors"] for name, part in card.get("scenarios", card.get("tasks", {})).items()}
         rows.append({**row, "cameras": list(card["cameras"]), "variation": card["factors"], "of_scenarios": own})
         env.close()
     for env_id, (model, truth) in DREAMS.items():
