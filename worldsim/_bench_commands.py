@@ -184,11 +184,13 @@ def physics(
         if export is not None:
             folder = run or Path(f"physics-{suite}-results-{plan.size}")
             count = export_scenes(plan, folder, export, progress=progress)
-            out.print(f"{count} scenes: {export}; score the results with --model RESULTS --run {folder}", markup=False)
+            how = f"--model RESULTS --run {folder}, the rest as here"
+            out.print(f"{count} scenes: {export}; score the results with {how}", markup=False)
             return
         if model is None and truth is not None:
             count = prepare_truth(plan, truth, workers=workers, progress=progress)
-            out.print(f"{count} clips: {truth}; score models on them with --model M --truth {truth}", markup=False)
+            how = f"--model M --truth {truth}, the rest as here"
+            out.print(f"{count} clips: {truth}; score models on them with {how}", markup=False)
             return
         if model is None:
             raise EnvError(

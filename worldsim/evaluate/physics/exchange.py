@@ -33,7 +33,7 @@ _README = """\
 (`context_00.png` ..., the last one is the present) and `actions.csv`, one row per step to imagine.
 
 Put a film `KEY.mp4`, an array `KEY.npy` (T, H, W, 3) uint8, or pictures `KEY/000.png` ... into one folder, one frame
-per step, frame 1 being the one after the present. Then:
+per step, frame 1 being the one after the present. Then, with the other options of the export (`--full`, `--scenarios`):
 
     worldsim bench physics --model THAT_FOLDER --suite {suite} --run THE_RUN_THAT_EXPORTED_THIS
 """
