@@ -28,10 +28,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args()
     out = args.out or find_checkpoint(args.model) / CALIBRATION_FILE
+    model = load(args.model)
     with show_progress() as progress:
-        calibration = calibrate(
-            load(args.model), episodes=args.episodes, horizon=args.horizon, seed=args.seed, progress=progress
-        )
+        calibration = calibrate(model, episodes=args.episodes, horizon=args.horizon, seed=args.seed, progress=progress)
     calibration.save(out)
     figures = calibration.figures
     print(f"AUROC of an error above the 0.75 quantile, {figures['judged_steps']} steps of clips that were not fitted")
@@ -42,7 +41,7 @@ def main() -> None:
     print(f"calibration: {out}")
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        about = {**provenance(), "model": args.model, "checkpoint_sha": calibration.model_sha}
+        about = {**provenance(), "model": model.name, "checkpoint_sha": model.sha}
         args.json.write_text(json.dumps({**about, **figures}, indent=1) + "\n")
 
 
