@@ -1,4 +1,4 @@
-"""From an env of your own to a model of it, in under a minute: define, collect, train, compare, dream.
+"""From an env of your own to a model of it, in a minute or two: define, collect, train, compare, dream.
 
 Any Gymnasium env will do whose observation or ``render()`` is an image of 32 to 256 pixels.
 """
