@@ -88,9 +88,7 @@ def test_the_loss_is_least_where_the_flow_is_its_guide():
 @pytest.mark.parametrize(("age", "share"), [(0, 1.0), (4, 0.5), (MAX_AGE, 1 / 3), (MAX_AGE + 1, 1.0)])
 def test_a_squared_error_counts_less_the_deeper_a_frame_is_in_imagination(age, share):
     networks, inputs, _ = _setup()
-    networks.denoiser.config = replace(
-        networks.denoiser.config, residual_std=1e-3
-    )  # which drowns the others
+    networks.denoiser.config = replace(networks.denoiser.config, residual_std=1e-3)  # which drowns the others
     inputs = replace(inputs, age=torch.full_like(inputs.age, age))
     with torch.no_grad():
         result = losses(networks, inputs, torch.zeros(()))

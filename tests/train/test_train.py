@@ -153,3 +153,14 @@ def test_a_window_with_a_lead_has_that_many_steps_of_its_episode_before_it(store
     starts = [int(o) for o, n in zip(data.offsets, data.lengths, strict=False) if n >= 9]
     assert [int(row) for row in data.windows(4, lead=5) if int(row) - 5 in starts] == [s + 5 for s in starts]
     assert len(data.windows(4, lead=10_000)) == 0
+
+
+def test_a_window_is_changed_from_the_step_on_that_another_caption_leads_to(store_path):
+    store = RolloutStore.open(store_path)
+    data = Dataset(store, world_of(store)[0])
+    data.caption[:] = 0
+    second, length = int(data.offsets[1]), int(data.lengths[1])
+    data.caption[second : second + 4] = 1
+    data.caption[second + 4 : second + length + 1] = 2
+    rows = np.array([0, *(second + k for k in range(6))])
+    assert data.take(rows, 2).is_changed.tolist() == [False, False, False, True, True, True, True]

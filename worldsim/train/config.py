@@ -28,6 +28,9 @@ class TrainConfig(Budget):
     """Share of the windows that hold an end of an episode by the world itself, which are rare otherwise."""
     prompts_share: float = 0.0
     """Share of the windows in which the caption changes, as after a prompt, which may be rare otherwise."""
+    text_drop_share: float = 0.25
+    """Share of the windows without a prompt, of those in which nothing has changed since the episode began: most starts
+    have none, and guidance needs both."""
     mirror: tuple[int | str, ...] = ()
     """Names or numbers of the actions whose sign turns when a picture is mirrored left to right; with any, half of the
     windows are."""

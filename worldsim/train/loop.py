@@ -388,7 +388,9 @@ class _Trainer:
         settings = self.settings
         batch, text = self._take(plan.rows - plan.lead, plan.lead + settings.length, plan.is_mirrored, plan.language)
         draws = Draws(plan.seeds)
-        inputs = self._moved(make_inputs(batch, text, draws, padding=plan.padding))
+        inputs = self._moved(
+            make_inputs(batch, text, draws, padding=plan.padding, text_drop_share=settings.text_drop_share)
+        )
         first_frames, drawn = None, plan.first_frames
         if drawn.rows.size:
             ways = drawn.is_mirrored.ravel(), drawn.language.ravel()

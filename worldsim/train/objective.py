@@ -27,7 +27,6 @@ __all__ = ["Inputs", "Losses", "Objective", "losses", "make_inputs"]
 
 _SHARE_PURE = 0.6  # frames at tau = 0
 _TAU_MEAN, _TAU_STD = 1.0, 1.2  # of the logit of the other frames' tau
-_TEXT_DROP = 0.4  # share of steady windows without a prompt: most starts have none, and guidance needs both
 _KNOWN_FOR = 4.0  # imagined steps after which a squared error counts half: what is to come is known less and less
 _WEIGHT_REWARD, _WEIGHT_TERMINATE, _WEIGHT_FLOW = 0.05, 0.3, 0.03
 
@@ -60,7 +59,15 @@ class Losses(NamedTuple):
     """(2,) squared error of first frames, which have nothing before them."""
 
 
-def make_inputs(batch: Batch, text: torch.Tensor, draws: Draws, *, padding: int = 0, pure: bool = False) -> Inputs:
+def make_inputs(
+    batch: Batch,
+    text: torch.Tensor,
+    draws: Draws,
+    *,
+    padding: int = 0,
+    text_drop_share: float = 0.25,
+    pure: bool = False,
+) -> Inputs:
     """Return the inputs of a batch: noise, noise levels, and true frames as context.
 
     Args:
@@ -69,7 +76,9 @@ def make_inputs(batch: Batch, text: torch.Tensor, draws: Draws, *, padding: int 
         draws: Draws the noise.
         padding: In 0 to T - 1, how many frames are replaced by the first one behind them and marked, as
             `WorldModel.encode` does with a context that is too short.
-        pure: Whether every tau is 0 and no prompt is dropped, as in an evaluation. Since a caption changed, none is.
+        text_drop_share: Share of the windows without a prompt, of those before any change: nothing said is to mean that
+            all stays as it is, and not that anything may come.
+        pure: Whether every tau is 0 and no prompt is dropped, as in an evaluation.
     """
     pixels = from_pixels(batch.frames)  # (B, T + 1, 3, H, W)
     real = torch.ones(batch.reward.shape)
@@ -83,8 +92,7 @@ def make_inputs(batch: Batch, text: torch.Tensor, draws: Draws, *, padding: int 
     tau = tau * (draws.uniform(num_steps) >= (1.0 if pure else _SHARE_PURE))
     noise = draws.normal(*target.shape[1:])  # (B, T, 3, H, W)
     level = tau[:, :, None, None, None]
-    keep = draws.uniform(2, 1, 1) >= (0.0 if pure else _TEXT_DROP)  # (B, 2, 1, 1)
-    # What changes is said: nothing said is to mean that all stays as it is, and not that anything may come.
+    keep = draws.uniform(2, 1, 1) >= (0.0 if pure else text_drop_share)  # (B, 2, 1, 1)
     keep |= batch.is_changed[:, None, None, None]
     return Inputs(
         target=target,
