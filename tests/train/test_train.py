@@ -95,6 +95,17 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(store_path, run, tm
         train(store_path, tmp_path / "none", preset="tiny", steps=1, config=TrainConfig(length=500))
 
 
+def test_episodes_too_short_to_start_from_are_refused_before_the_first_step(store_path, tmp_path):
+    whole = RolloutStore.open(store_path).episode(0)
+    parts = {name: getattr(whole, name)[:4] for name in ("action", "reward", "terminated", "truncated")}
+    short = replace(whole, obs=whole.obs[:5], **parts, state=None, caption=(), events=())
+    RolloutStore.create(tmp_path / "short").append([short] * 3)
+    config = replace(QUICK, length=3)  # for which four steps would do
+    with pytest.raises(StoreError, match="at least 5 steps; the longest here has 4"):
+        train(tmp_path / "short", tmp_path / "run", preset="tiny", steps=1, config=config, log=lambda line: None)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_truncated_state_is_one_clear_error(store_path, run, tmp_path):
     damaged = tmp_path / "damaged"
     shutil.copytree(run, damaged)

@@ -187,6 +187,12 @@ class _Trainer:
         self.end_rows = self.rows[self.data.ends(self.rows, settings.length)]
         self.prompt_rows = self.rows[self.data.changes(self.rows, settings.length)]
         self.deep_rows = self.data.windows(settings.length, lead=self.config.num_context + settings.deep_steps)
+        self.starts = self.data.starts(_NUM_STARTS, self.config.num_context, seed=0)
+        if not self.starts:
+            raise StoreError(
+                f"a model starts from {self.config.num_context} frames, so training needs episodes of at least "
+                f"{self.config.num_context + 1} steps; the longest here has {self.data.lengths.max()}"
+            )
 
         texts = [text for caption in self.data.captions for text in caption]
         vocabulary = Vocabulary(saved["vocabulary"]) if saved else Vocabulary.from_texts(texts)
@@ -510,7 +516,7 @@ class _Trainer:
             average,
             config=self.config,
             spec=self.spec,
-            starts=self.data.starts(_NUM_STARTS, self.config.num_context, seed=0),
+            starts=self.starts,
             card=self.card,
             metrics={"validation": self.history},
             meta={
