@@ -95,15 +95,31 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(store_path, run, tm
         train(store_path, tmp_path / "none", preset="tiny", steps=1, config=TrainConfig(length=500))
 
 
-def test_episodes_too_short_to_start_from_are_refused_before_the_first_step(store_path, tmp_path):
+def _first_steps(store_path, num, into):
+    """Write a store whose three episodes are the first steps of the first one."""
     whole = RolloutStore.open(store_path).episode(0)
-    parts = {name: getattr(whole, name)[:4] for name in ("action", "reward", "terminated", "truncated")}
-    short = replace(whole, obs=whole.obs[:5], **parts, state=None, caption=(), events=())
-    RolloutStore.create(tmp_path / "short").append([short] * 3)
+    parts = {name: getattr(whole, name)[:num] for name in ("action", "reward", "terminated", "truncated")}
+    short = replace(whole, obs=whole.obs[: num + 1], **parts, state=None, caption=(), events=())
+    RolloutStore.create(into).append([short] * 3)
+    return into
+
+
+def test_episodes_too_short_to_start_from_are_refused_before_the_first_step(store_path, tmp_path):
+    _first_steps(store_path, 4, tmp_path / "short")
     config = replace(QUICK, length=3)  # for which four steps would do
     with pytest.raises(StoreError, match="at least 5 steps; the longest here has 4"):
         train(tmp_path / "short", tmp_path / "run", preset="tiny", steps=1, config=config, log=lambda line: None)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_store_that_cannot_be_validated_on_is_told_before_the_first_step(store_path, tmp_path):
+    collect("tests.train.lamp_world:OneLamps-v0", 1, tmp_path / "lamps", seed=0)
+    with pytest.raises(StoreError, match=r"lamps holds frames of 40x50 .* 32x32"):
+        train(store_path, tmp_path / "run", preset="tiny", steps=1, val=tmp_path / "lamps", log=lambda line: None)
+    assert not (tmp_path / "run").exists()
+    short, lines = _first_steps(store_path, 3, tmp_path / "short"), []
+    train(store_path, tmp_path / "run", preset="tiny", steps=1, val=short, config=QUICK, log=lines.append)
+    assert "nothing is validated: no held-out episode has 4 steps" in lines
 
 
 def test_a_truncated_state_is_one_clear_error(store_path, run, tmp_path):

@@ -173,6 +173,11 @@ class _Trainer:
         self.spec = replace(self.spec, **factor_ranges(store, settings.factors))
         self.mirror = action_numbers(self.spec, settings.mirror)
         held_out_store = RolloutStore.open(val) if val else None
+        if held_out_store and (held_out_store.height, held_out_store.width) != (store.height, store.width):
+            raise StoreError(
+                f"{val} holds frames of {held_out_store.height}x{held_out_store.width} to validate on, and training "
+                f"is on {store.height}x{store.width}; collect both at one size"
+            )
         num_parameters = _num_parameters(self.config, self.spec)
         self._check_memory(store.num_frames + (held_out_store.num_frames if held_out_store else 0), num_parameters)
 
@@ -234,6 +239,9 @@ class _Trainer:
             f"{len(vocabulary)} words; device {device}"
             + (f"; {ranks.size} processes, {'divided' if settings.shard else 'copied'}" if ranks.size > 1 else "")
         )
+        self.horizon = min(16, int(self.held_out.lengths.max()) - self.config.num_context + 1)
+        if self.horizon < 1:
+            self.log(f"nothing is validated: no held-out episode has {self.config.num_context} steps")
         if use_compile:
             self.log("compiling the training step (about a minute)")
         if saved:
@@ -464,12 +472,11 @@ class _Trainer:
 
     def _validate(self) -> None:
         average = self._averaged()  # of all ranks
-        horizon = min(16, int(self.held_out.lengths.max()) - self.config.num_context + 1)
-        if horizon < 1 or not self.ranks.is_first:
+        if self.horizon < 1 or not self.ranks.is_first:
             return
         strip = self.path / "strips" / f"{self.step:07d}.png"
         model = WorldModel(networks=average, spec=self.spec, config=self.config, name=self.path.name)
-        result: Validation = validate(model, self.held_out, num_windows=32, horizon=horizon, strip=strip)
+        result: Validation = validate(model, self.held_out, num_windows=32, horizon=self.horizon, strip=strip)
         self.history.append({"step": self.step, "minutes": self.elapsed_s / 60, **asdict(result)})
         self._write({"kind": "validation", **asdict(result)}, strip)
         self.log(f"step {self.step} | {self.elapsed_s / 60:.1f} min | {result.line()} | {strip}")
