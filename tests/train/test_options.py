@@ -160,3 +160,26 @@ def test_another_text_encoder_cannot_resume_a_run(store_path, tmp_path):
     options = {"steps": 2, "resume": True, "config": TrainConfig(**QUICK, text_encoder="sentence")}
     with pytest.raises(CheckpointError, match="text encoder"):
         train(store_path, tmp_path / "run", preset="tiny", **options, log=lambda line: None)
+
+
+def test_what_a_resumed_run_does_otherwise_is_said_and_what_it_cannot_do_is_refused(tmp_path):
+    store, run, lines = lamps("One", tmp_path / "store", 3), tmp_path / "run", []
+    config = {**QUICK, "factors": ("volt",)}
+    train(store, run, preset="tiny", steps=1, config=TrainConfig(**config), log=lambda line: None)
+    with pytest.raises(CheckpointError, match="begun with other factors"):
+        train(store, run, preset="tiny", steps=2, resume=True, config=TrainConfig(**QUICK), log=lambda line: None)
+    train(store, run, preset="tiny", steps=2, resume=True, config=TrainConfig(**config), log=lines.append)
+    assert not any("otherwise" in line for line in lines)
+    lamps("One", store, 4)
+    other = TrainConfig(**{**config, "batch": 4, "save_s": 1.0, "critic_share": 0.0, "weight_decay": 0.2})
+    train(store, run, preset="tiny", steps=3, seed=1, resume=True, config=other, log=lines.append)
+    (told,) = [line for line in lines if "otherwise" in line]
+    assert set(told.partition(": ")[2].split(", ")) == {
+        "seed 0 -> 1",
+        "batch 2 -> 4",
+        "critic_share 0.6 -> 0.0",
+        "weight_decay 0.01 -> 0.2",
+        "episodes 3 -> 4",
+    }
+    groups = torch.load(run / "state.pt", weights_only=True)["optimizer"]["param_groups"]
+    assert [group["weight_decay"] for group in groups] == [0.2, 0.0]

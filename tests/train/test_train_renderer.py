@@ -183,6 +183,9 @@ def test_an_interrupt_saves_and_a_loss_that_is_not_finite_stops(run, tmp_path, m
     other = replace(SMALL, network=replace(tiny_renderer(), dim=24))
     with pytest.raises(CheckpointError, match="begun as"):
         train_renderer("worldsim/City-v0", tmp_path, steps=9, resume=True, config=other)
+    lines, other = [], replace(SMALL, batch=2, none_share=0.5)
+    train_renderer("worldsim/City-v0", tmp_path, steps=3, resume=True, config=other, log=lines.append)
+    assert "resumed otherwise than it was left: batch 4 -> 2, none_share 0.25 -> 0.5" in lines
 
 
 def test_budgets_and_runs_that_cannot_be_are_said(run, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ import torch
 
 from worldsim.errors import CheckpointError, WorldsimError
 
-__all__ = ["Budget", "check_run", "read_state"]
+__all__ = ["Budget", "changed_settings", "check_run", "read_state"]
+
+_OF_NO_STEP = {"minutes", "steps", "report_s", "save_s", "validate_s", "tensorboard", "contrast_weight"}
+"""Settings that change no step of a resumed run: its length, what is told of it, what counts at its beginning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,15 @@ def check_run(run: Path, *, minutes: float | None, steps: int | None, resume: bo
         raise WorldsimError(f"{run} already holds a run; resume it, or choose another directory")
     if resume and not (run / "state.pt").exists():
         raise CheckpointError(f"{run} holds no run to resume (state.pt is missing); start it without resume")
+
+
+def changed_settings(begun: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return which settings of a run that is resumed differ from those that it was saved with, for people."""
+    return ", ".join(
+        f"{name} {begun[name]} -> {now[name]}"
+        for name in now
+        if name in begun and name not in _OF_NO_STEP and begun[name] != now[name]
+    )
 
 
 def read_state(run: Path, *, cure: str) -> dict[str, Any]:

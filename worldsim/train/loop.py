@@ -38,7 +38,7 @@ from worldsim.model import (
 )
 from worldsim.store import RolloutStore
 from worldsim.train.board import Board
-from worldsim.train.budget import check_run, read_state
+from worldsim.train.budget import changed_settings, check_run, read_state
 from worldsim.train.config import TrainConfig
 from worldsim.train.critic import Critic
 from worldsim.train.data import Batch, Dataset, action_numbers, factor_ranges, mirrored
@@ -205,7 +205,13 @@ class _Trainer:
         self.parent = saved["parent"] if saved else None
         networks = Networks(self.config, self.spec, vocabulary)
         if saved:
-            networks.load_state_dict(saved["networks"])
+            try:
+                networks.load_state_dict(saved["networks"])
+            except RuntimeError:
+                raise CheckpointError(
+                    f"{path} was begun with other factors, actions or a frame size than this store and these settings "
+                    "give; resume it with those that it was begun with"
+                ) from None
         elif init is not None:
             parent = load(init)
             inherit(networks, self.config, parent, self.spec.factor_names)
@@ -230,7 +236,7 @@ class _Trainer:
         groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
         self.critic = Critic().to(device)
-        self.card = store.card
+        self.card, self.num_episodes = store.card, len(store)
         self.step, self.elapsed_s, self.contrast_weight = 0, 0.0, settings.contrast_weight
         self.history: list[dict[str, Any]] = []
         self.board = Board(path / "tensorboard") if settings.tensorboard and ranks.is_first else None
@@ -284,22 +290,28 @@ class _Trainer:
         for name, value in self.average.items():
             value.copy_(like(saved["ema"][name].to(self.device), value))
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        state = saved["optimizer"]
-        state["state"] = {
+        state = {
             i: {key: like(value.to(self.device), parameters[i]) for key, value in values.items()}
-            for i, values in state["state"].items()
+            for i, values in saved["optimizer"]["state"].items()
         }
-        self.optimizer.load_state_dict(state)
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})  # of settings, those of now
         self.contrast_weight = saved["contrast_weight"]
         self.critic.load_state_dict(saved["critic"])
         self.critic.optimizer.load_state_dict(saved["critic_optimizer"])
         self.step, self.elapsed_s, self.history = saved["step"], saved["elapsed_s"], saved["history"]
         self.log(f"resumed at step {self.step}, {self.elapsed_s / 60:.1f} minutes")
+        if changed := changed_settings(saved.get("settings", {}), self._stated):
+            self.log(f"resumed otherwise than it was left: {changed}")
 
     @property
     def progress(self) -> float:
         """Share of the budget that is used."""
         return self.settings.progress(self.step, self.elapsed_s)
+
+    @property
+    def _stated(self) -> dict[str, Any]:
+        """What steps depend on besides the saved state, by name."""
+        return {**asdict(self.settings), "episodes": self.num_episodes}
 
     def run(self) -> Path:
         """Train to the end of the budget."""
@@ -500,6 +512,7 @@ class _Trainer:
         """Write the state for resuming and the checkpoint for use; all ranks must call it."""
         state = {
             "config": asdict(self.config),
+            "settings": self._stated,
             "networks": whole(dict(self.networks.state_dict())),
             "ema": whole(self.average),
             "optimizer": whole(self.optimizer.state_dict()),

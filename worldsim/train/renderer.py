@@ -36,7 +36,7 @@ from worldsim.model import (
     view_channels,
 )
 from worldsim.model.world_model import from_pixels, to_pixels
-from worldsim.train.budget import Budget, check_run, read_state
+from worldsim.train.budget import Budget, changed_settings, check_run, read_state
 from worldsim.train.git import commit_name
 from worldsim.train.pairs import PairsConfig, collect_pairs
 from worldsim.train.render_scores import draw_episodes, draw_strip, score
@@ -156,7 +156,8 @@ class _Trainer:
             if saved["network"] != asdict(settings.network):
                 raise CheckpointError(f"{path} was begun as {saved['network']}; resume it as that")
             self.net.load_state_dict(saved["net"])
-            self.optimizer.load_state_dict(saved["optimizer"])
+            state = saved["optimizer"]["state"]
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})  # of settings, those of now
             self.step, self.elapsed_s, self.history = saved["step"], saved["elapsed_s"], saved["history"]
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         if saved:
@@ -167,11 +168,18 @@ class _Trainer:
             f"{len(self.held_out)} held out; device {device}"
             + (f"; resumed at step {self.step}, {self.elapsed_s / 60:.1f} minutes" if saved else "")
         )
+        if saved and (changed := changed_settings(saved.get("settings", {}), self._stated)):
+            self.log(f"resumed otherwise than it was left: {changed}")
 
     @property
     def progress(self) -> float:
         """Share of the budget that is used."""
         return self.settings.progress(self.step, self.elapsed_s)
+
+    @property
+    def _stated(self) -> dict[str, Any]:
+        """What steps depend on besides the saved state and the pairs, by name."""
+        return {name: value for name, value in asdict(self.settings).items() if isinstance(value, int | float)}
 
     def run(self) -> Path:
         """Train to the end of the budget."""
@@ -308,6 +316,7 @@ class _Trainer:
         """Write the state for resuming and the checkpoint for use."""
         state = {
             "network": asdict(self.settings.network),
+            "settings": self._stated,
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
