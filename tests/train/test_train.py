@@ -1,5 +1,6 @@
 import json
 import shutil
+import signal
 from dataclasses import replace
 
 import gymnasium as gym
@@ -14,6 +15,7 @@ from worldsim.errors import CheckpointError, StoreError, WorldsimError
 from worldsim.model import spec_of
 from worldsim.store import RolloutStore
 from worldsim.train import TrainConfig, train
+from worldsim.train.critic import Critic
 from worldsim.train.data import Dataset
 from worldsim.train.draws import Draws
 from worldsim.train.objective import make_inputs
@@ -32,6 +34,8 @@ QUICK = TrainConfig(
     learning_rate=5e-3,
     warmup_steps=5,
 )
+
+PARTS = ("networks", "ema", "critic")
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +72,6 @@ def test_the_loss_falls_and_the_run_can_be_loaded(run):
 def test_a_resumed_run_ends_at_the_same_bits(store_path, run, tmp_path):
     stopped = tmp_path / "stopped"
 
-    class Stop(BaseException):
-        pass
-
     def stop_at_25(line):
         if line.startswith("step 25 "):
             raise KeyboardInterrupt
@@ -78,8 +79,33 @@ def test_a_resumed_run_ends_at_the_same_bits(store_path, run, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(store_path, stopped, preset="tiny", steps=60, config=QUICK, log=stop_at_25)
     train(store_path, stopped, preset="tiny", steps=60, resume=True, config=QUICK, log=lambda line: None)
-    whole, parts = (torch.load(path / "state.pt", weights_only=True)["networks"] for path in (run, stopped))
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert _same_state(run, stopped)
+
+
+def test_ctrl_c_in_mid_step_saves_a_whole_step(store_path, run, tmp_path, monkeypatch):
+    stopped, before = tmp_path / "stopped", signal.signal(signal.SIGINT, signal.default_int_handler)
+    learn, calls = Critic.learn, []
+
+    def interrupted(self, *args, **kwargs):
+        calls.append(None)
+        if len(calls) == 10:
+            signal.raise_signal(signal.SIGINT)
+        return learn(self, *args, **kwargs)
+
+    monkeypatch.setattr(Critic, "learn", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(store_path, stopped, preset="tiny", steps=60, config=QUICK, log=lambda line: None)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert worldsim.load(stopped).meta["training"]["steps_done"] == 40  # the critic learns from step 30 on
+    train(store_path, stopped, preset="tiny", steps=60, resume=True, config=QUICK, log=lambda line: None)
+    assert _same_state(run, stopped)
+
+
+def _same_state(*runs):
+    one, other = (torch.load(path / "state.pt", weights_only=True) for path in runs)
+    return all(torch.equal(value, other[part][name]) for part in PARTS for name, value in one[part].items())
 
 
 def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(store_path, run, tmp_path):

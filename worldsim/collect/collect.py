@@ -11,7 +11,6 @@ import json
 import multiprocessing as mp
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,9 +18,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from worldsim.collect.interrupt import interrupt_after
 from worldsim.collect.ray_engine import collect_on_ray
 from worldsim.collect.worker import Episode, Job, make_image_env, named_policy, run_batch
 from worldsim.errors import EnvError, StoreError, WorldsimError
@@ -167,7 +166,7 @@ def _collect_here(job: Job, store: RolloutStore, batches: Sequence[Sequence[Epis
 
     try:
         named_policy(env, job)
-        with _interrupt_after_commit() as interrupted:
+        with interrupt_after() as interrupted:
 
             def on_episode(num_steps: int, num_bytes: int) -> bool:
                 tally.add(num_steps, num_bytes)
@@ -179,29 +178,6 @@ def _collect_here(job: Job, store: RolloutStore, batches: Sequence[Sequence[Epis
                     break
     finally:
         env.close()
-
-
-@contextmanager
-def _interrupt_after_commit() -> Iterator[Callable[[], bool]]:
-    """Hold the first Ctrl-C back until the block ends; the block asks the yielded function and ends early."""
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # Ctrl-C interrupts the main thread only
-        return
-    asked = False
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = signal.signal(signal.SIGINT, remember)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if asked:
-        raise KeyboardInterrupt
 
 
 def _collect_in_processes(job: Job, batches: Sequence[Sequence[Episode]], num_workers: int, tally: _Tally) -> None:

@@ -17,6 +17,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from worldsim.collect import interrupt_after
 from worldsim.errors import CheckpointError, StoreError, WorldsimError
 from worldsim.model import (
     PRESETS,
@@ -323,17 +325,19 @@ class _Trainer:
         first = True
         try:
             while self.progress < 1:
-                began = time.monotonic()
-                recent.append(self._step())
-                now = time.monotonic()
-                spent = 0.0 if first else now - began  # the first step compiles
-                first = False
-                is_save_due = now - last_save >= self.settings.save_s
-                is_validation_due = now - last_validation >= self.settings.validate_s
-                # The clock is rank 0's: the learning rate and the end must be the same everywhere.
-                self.elapsed_s, is_save_due, is_validation_due = self.ranks.of_first(
-                    [self.elapsed_s + spent, is_save_due, is_validation_due]
-                )
+                # Half a step cannot be resumed. Of several ranks the others may be gone, and nothing is saved.
+                with interrupt_after() if self.ranks.size == 1 else nullcontext():
+                    began = time.monotonic()
+                    recent.append(self._step())
+                    now = time.monotonic()
+                    spent = 0.0 if first else now - began  # the first step compiles
+                    first = False
+                    is_save_due = now - last_save >= self.settings.save_s
+                    is_validation_due = now - last_validation >= self.settings.validate_s
+                    # The clock is rank 0's: the learning rate and the end must be the same everywhere.
+                    self.elapsed_s, is_save_due, is_validation_due = self.ranks.of_first(
+                        [self.elapsed_s + spent, is_save_due, is_validation_due]
+                    )
                 if now - last_report >= self.settings.report_s:
                     frames = (self.step - shown_step) * self.settings.batch * self.settings.length
                     self._report(recent, frames / max(self.elapsed_s - shown_s, 1e-9))

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from worldsim.collect import env_fingerprint
+from worldsim.collect import env_fingerprint, interrupt_after
 from worldsim.errors import CheckpointError, WorldsimError
 from worldsim.model import (
     PLAIN_MODES,
@@ -188,10 +188,11 @@ class _Trainer:
         shown_step, shown_s = self.step, self.elapsed_s
         try:
             while self.progress < 1:
-                began = time.monotonic()
-                recent.append(self._step())
-                now = time.monotonic()
-                self.elapsed_s += now - began
+                with interrupt_after():  # half a step cannot be resumed
+                    began = time.monotonic()
+                    recent.append(self._step())
+                    now = time.monotonic()
+                    self.elapsed_s += now - began
                 if now - last_report >= self.settings.report_s:
                     rate = (self.step - shown_step) * self.settings.batch / max(self.elapsed_s - shown_s, 1e-9)
                     self._report(recent, rate)
