@@ -117,6 +117,9 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(store_path, run, tm
         train(store_path, tmp_path / "none", preset="huge", steps=1)
     with pytest.raises(WorldsimError, match="budget"):
         train(store_path, tmp_path / "none", preset="tiny")
+    for budget in ({"minutes": 0.0}, {"minutes": -1.0}, {"minutes": float("nan")}, {"steps": 0}, {"steps": -1}):
+        with pytest.raises(WorldsimError, match=r"(minutes|steps) must be a number above 0"):
+            train(store_path, tmp_path / "none", preset="tiny", **budget)
     with pytest.raises(StoreError, match="at least 500 steps"):
         train(store_path, tmp_path / "none", preset="tiny", steps=1, config=TrainConfig(length=500))
 
@@ -152,9 +155,19 @@ def test_a_truncated_state_is_one_clear_error(store_path, run, tmp_path):
     damaged = tmp_path / "damaged"
     shutil.copytree(run, damaged)
     data = (damaged / "state.pt").read_bytes()
-    (damaged / "state.pt").write_bytes(data[: len(data) // 2])
-    with pytest.raises(CheckpointError, match="damaged"):
-        train(store_path, damaged, preset="tiny", steps=70, resume=True)
+    for content in (data[: len(data) // 2], b"nonsense" * 99):
+        (damaged / "state.pt").write_bytes(content)
+        with pytest.raises(CheckpointError, match="damaged") as caught:
+            train(store_path, damaged, preset="tiny", steps=70, resume=True)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("env_id", "spec"), [("no_such_module:Square-v0", {}), (ENV, {"flavour": "sour"})])
+def test_a_world_that_cannot_be_made_here_is_one_clear_error(store_path, tmp_path, env_id, spec):
+    rollout = replace(RolloutStore.open(store_path).episode(0), env_id=env_id, spec=spec)
+    RolloutStore.create(tmp_path / "far").append([rollout])
+    with pytest.raises(StoreError, match="cannot be made here"):
+        train(tmp_path / "far", tmp_path / "run", preset="tiny", steps=1)
 
 
 def test_a_marker_action_shows_in_the_next_frame(store_path):

@@ -58,11 +58,14 @@ def check_run(run: Path, *, minutes: float | None, steps: int | None, resume: bo
     """Check that a run has one budget, and that it is new, or there to be resumed.
 
     Raises:
-        WorldsimError: If it has no budget or two, or is there and is not to be resumed.
+        WorldsimError: If it has no budget, two, or one that is not above 0, or is there and is not to be resumed.
         CheckpointError: If it is to be resumed and is not there.
     """
     if (minutes is None) == (steps is None):
         raise WorldsimError("training needs a budget: give either minutes or steps")
+    name, budget = ("minutes", minutes) if minutes is not None else ("steps", steps)
+    if not 0 < float(budget or 0) < math.inf:
+        raise WorldsimError(f"{name} must be a number above 0; got {budget}")
     if (run / "state.pt").exists() and not resume:
         raise WorldsimError(f"{run} already holds a run; resume it, or choose another directory")
     if resume and not (run / "state.pt").exists():
@@ -91,4 +94,5 @@ def read_state(run: Path, *, cure: str) -> dict[str, Any]:
     try:
         return torch.load(run / "state.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes its reader say
-        raise CheckpointError(f"{run / 'state.pt'} is damaged ({error}); {cure}") from None
+        said = str(error).partition("\n")[0].partition(". ")[0]  # torch goes on with advice, over many lines
+        raise CheckpointError(f"{run / 'state.pt'} is damaged ({said}); {cure}") from None

@@ -14,14 +14,19 @@ __all__ = ["world_of"]
 
 
 def world_of(store: RolloutStore) -> tuple[ModelSpec, str | None]:
-    """Return the spec of the world that a store was collected in, and its fingerprint."""
+    """Return the spec of the world that a store was collected in, and its fingerprint.
+
+    Raises:
+        StoreError: If that world cannot be made here.
+    """
     info = store.info(0)
     kwargs = dict(info.spec)
     try:
         env = gym.make(info.env_id, disable_env_checker=True, **kwargs)
-    except gym.error.Error as error:
+    except (gym.error.Error, ImportError, TypeError) as error:
         raise StoreError(
-            f"the store's world {info.env_id!r} cannot be made here ({error}); import the package that registers it"
+            f"the store's world {info.env_id!r} cannot be made here ({error}); install or import the package that "
+            "registers it, in the version that the store was collected with"
         ) from None
     try:
         spec = spec_of(
