@@ -89,8 +89,18 @@ def test_a_short_context_is_padded_with_its_first_frame_and_a_long_one_cut(model
     assert torch.equal(one.frames[:, 0], one.frames[:, 1])
     garbage = frames.copy()
     garbage[:, :-1] = 7
+    garbage.setflags(write=False)  # what is given is the caller's
     marked = model.encode(garbage, actions, prompts=[None], seeds=[0], num_frames=[1])
     assert torch.equal(one.cache, marked.cache)
+
+
+@pytest.mark.parametrize(
+    "counts", [{"prompts": [None]}, {"seeds": [0]}, {"seeds": [0, 1, 2]}, {"factors": [None]}], ids=str
+)
+def test_a_prompt_and_a_seed_are_needed_for_every_stream(model, counts):
+    frames, actions = some_context(model.spec, 2, 4)
+    with pytest.raises(EnvError, match="2 streams need as many"):
+        model.encode(frames, actions, **{"prompts": [None, None], "seeds": [0, 1], **counts})
 
 
 def test_a_state_is_not_changed_by_a_step(model):

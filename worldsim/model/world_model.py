@@ -226,7 +226,8 @@ class WorldModel:
             factors: Values by name per stream, for a model that knows factors.
 
         Raises:
-            EnvError: If the frames have another size or type, or a factor is unknown.
+            EnvError: If the frames have another size or type, the numbers of prompts, seeds and factors are not N, or
+                a factor is unknown.
             ActionError: If an action is not in the space.
         """
         frames = np.asarray(frames)
@@ -237,6 +238,12 @@ class WorldModel:
                 f"got {frames.shape} {frames.dtype}"
             )
         batch, num_given = frames.shape[:2]
+        counts = {len(prompts), len(seeds), batch if factors is None else len(factors)}
+        if counts != {batch}:
+            raise EnvError(
+                f"{batch} streams need as many prompts, seeds and sets of factors; got {len(prompts)} prompts, "
+                f"{len(seeds)} seeds" + ("" if factors is None else f" and {len(factors)} sets of factors")
+            )
         real = np.full(batch, num_given) if num_frames is None else np.asarray(num_frames)
         if (real < 1).any() or (real > num_given).any():
             raise EnvError(f"num_frames must lie in 1 to {num_given}; got {real}")
@@ -247,7 +254,7 @@ class WorldModel:
         encoded = encode_actions(self.spec, actions, batch_ndim=2)  # (N, C - 1, A)
 
         window = self.config.num_context
-        frames, encoded = frames[:, -window:], encoded[:, -(window - 1) :]
+        frames, encoded = frames[:, -window:].copy(), encoded[:, -(window - 1) :]
         missing = window - frames.shape[1]
         if missing:
             frames = np.concatenate([np.repeat(frames[:, :1], missing, axis=1), frames], axis=1)
@@ -258,7 +265,7 @@ class WorldModel:
             encoded[i, :padding] = 0
         padded = np.arange(1, window)[None] <= num_padding[:, None]  # (N, P)
 
-        pixels = from_pixels(torch.from_numpy(frames.copy()).to(self.device))  # (N, W, 3, H, W)
+        pixels = from_pixels(torch.from_numpy(frames).to(self.device))  # (N, W, 3, H, W)
         before = torch.cat([pixels[:, :1], pixels[:, : window - 2]], dim=1)
         told = self._encode_factors([None] * batch if factors is None else factors)
         text = torch.cat([self._encode_text(prompts), told], dim=1)
