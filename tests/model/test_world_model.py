@@ -1,12 +1,13 @@
 import pickle
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
 from tests.model.helpers import box_spec, shaken_model, some_context
 from worldsim.errors import ActionError, CheckpointError, EnvError
-from worldsim.model import ModelSpec, WorldState, encode_actions
+from worldsim.model import ModelSpec, WorldState, encode_actions, spec_of
 from worldsim.model.noise import keyed_noise
 from worldsim.model.presets import tiny
 
@@ -149,9 +150,28 @@ def test_choices_become_one_hot_numbers():
         encode_actions(spec, np.array([[1, 3]]))
     single = ModelSpec(height=32, width=32, action_kind="discrete", action_counts=(3,), action_start=1)
     assert encode_actions(single, np.array([1, 3])).tolist() == [[1, 0, 0], [0, 0, 1]]
+    with pytest.raises(ActionError, match=r"must have shape \(2,\); got \(2, 2\)"):
+        encode_actions(single, np.array([[1, 3], [1, 3]]))
     shaken = shaken_model(single, tiny())
     state = shaken.encode(np.zeros((1, 1, 32, 32, 3), np.uint8), np.zeros((1, 0), int), prompts=[None], seeds=[0])
     assert shaken.step(state, np.array([2]))[1].frames.shape == (1, 32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (gym.spaces.MultiDiscrete([3, 2], start=[1, 0]), "counts from 0"),
+        (gym.spaces.MultiDiscrete([[3, 2]]), "flat"),
+        (gym.spaces.Box(np.float32([-1, 0]), np.float32([1, 0])), "room between its bounds"),
+        (gym.spaces.Box(-np.inf, np.inf, (2,)), "finite"),
+    ],
+    ids=str,
+)
+def test_an_action_space_that_cannot_be_modelled_is_refused(space, message):
+    env = gym.Env()
+    env.action_space = space
+    with pytest.raises(EnvError, match=message):
+        spec_of(env, height=32, width=32, control_dt=0.1)
 
 
 def test_guidance_strengthens_what_a_prompt_changes_and_nothing_else(model):

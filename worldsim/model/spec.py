@@ -80,6 +80,8 @@ def spec_of(env: gym.Env, *, height: int, width: int, control_dt: float, **field
     if isinstance(space, gym.spaces.Box):
         if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
             raise EnvError(f"a Box action space needs finite bounds; got {space}; wrap it in RescaleAction")
+        if not (space.low < space.high).all():
+            raise EnvError(f"every dimension of a Box action space must have room between its bounds; got {space}")
         return ModelSpec(
             action_kind="box",
             action_shape=tuple(space.shape),
@@ -89,10 +91,10 @@ def spec_of(env: gym.Env, *, height: int, width: int, control_dt: float, **field
         )
     if isinstance(space, gym.spaces.Discrete):
         return ModelSpec(action_kind="discrete", action_counts=(int(space.n),), action_start=int(space.start), **common)
-    if isinstance(space, gym.spaces.MultiDiscrete) and space.nvec.ndim == 1:
+    if isinstance(space, gym.spaces.MultiDiscrete) and space.nvec.ndim == 1 and not space.start.any():
         counts = tuple(map(int, space.nvec))
         return ModelSpec(action_kind="multidiscrete", action_shape=(len(counts),), action_counts=counts, **common)
-    raise EnvError(f"the action space must be Box, Discrete or flat MultiDiscrete; got {space}")
+    raise EnvError(f"the action space must be Box, Discrete or flat MultiDiscrete that counts from 0; got {space}")
 
 
 def encode_actions(spec: ModelSpec, actions: np.ndarray, batch_ndim: int = 1) -> np.ndarray:
@@ -116,6 +118,8 @@ def encode_actions(spec: ModelSpec, actions: np.ndarray, batch_ndim: int = 1) ->
             raise ActionError(f"actions must have shape {(*batch, *spec.action_shape)}; got {values.shape}")
         return (2 * (values - low) / (high - low) - 1).reshape(*batch, spec.action_dim)
     counts = np.array(spec.action_counts)
+    if actions.size and actions.size != np.prod(batch) * len(counts):
+        raise ActionError(f"actions must have shape {(*batch, *spec.action_shape)}; got {actions.shape}")
     choice = actions.reshape(*batch, len(counts)) if actions.size else np.zeros((*batch, len(counts)), np.int64)
     if not np.issubdtype(choice.dtype, np.integer):
         raise ActionError(f"actions must be whole numbers; got {choice.dtype}")
