@@ -42,6 +42,13 @@ def test_a_loaded_model_imagines_the_same_bits(saved):
     assert len(one.starts) == 3
 
 
+def test_a_model_is_called_after_its_directory_wherever_it_is_loaded_from(saved, monkeypatch):
+    (saved.parent / "run").mkdir()
+    saved.rename(saved.parent / "run" / "checkpoint")
+    monkeypatch.chdir(saved.parent / "run")
+    assert [worldsim.load(path).name for path in (".", "checkpoint", "../run")] == ["run"] * 3
+
+
 def test_a_prompt_finds_the_start_that_looks_like_it(saved):
     model = worldsim.load(saved)
     assert model.nearest_start("heavy traffic at night") == 0
@@ -61,6 +68,11 @@ def test_what_is_missing_or_damaged_is_named(saved, tmp_path):
         worldsim.load(saved)
     (saved / "model.safetensors").write_bytes(weights)
     config = json.loads((saved / "config.json").read_text())
+    for broken in ({"config": {**config["config"], "text_encoder": "runes"}}, {"card": None}):
+        whole = {name: value for name, value in {**config, **broken}.items() if value is not None}
+        (saved / "config.json").write_text(json.dumps(whole))
+        with pytest.raises(CheckpointError, match=r"damaged \(KeyError: '(runes|card)'\)"):
+            worldsim.load(saved)
     config["config"]["mlp_dim"] = 96
     (saved / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="do not fit"):

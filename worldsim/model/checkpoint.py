@@ -136,7 +136,7 @@ def load(name_or_path: str | Path) -> WorldModel:
     Raises:
         CheckpointError: If there is none, or it is damaged.
     """
-    path = find_checkpoint(name_or_path)
+    path = find_checkpoint(name_or_path).absolute()  # "." has no name
     missing = [name for name in _FILES if not (path / name).is_file()]
     if missing:
         raise CheckpointError(
@@ -162,11 +162,11 @@ def load(name_or_path: str | Path) -> WorldModel:
                     arrays["frames"], arrays["actions"], arrays["caption_en"], arrays["caption_zh"], strict=True
                 )
             )
+        card, networks = whole["card"], Networks(config, spec, vocabulary)
     except CheckpointError:
         raise
     except Exception as error:  # whatever a damaged file makes its reader say
         raise CheckpointError(f"{path} is damaged ({type(error).__name__}: {error}); copy or train it again") from None
-    networks = Networks(config, spec, vocabulary)
     expected = {name: tuple(value.shape) for name, value in networks.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if expected != found:
@@ -184,7 +184,7 @@ def load(name_or_path: str | Path) -> WorldModel:
         starts=starts,
         name=path.name if path.name != "checkpoint" else path.parent.name,
         sha=hashlib.sha256(data).hexdigest()[:12],
-        card=whole["card"],
+        card=card,
         metrics=metrics,
         meta=meta,
         terminate_scale=terminate_scale,

@@ -175,6 +175,7 @@ def load_renderer(name_or_path: str | Path) -> Renderer:
         raise CheckpointError(
             f"no renderer {str(name_or_path)!r}; give a directory with a renderer.json or a bundled name ({known})"
         )
+    path = path.absolute()  # "." has no name
     missing = [name for name in _FILES if not (path / name).is_file()]
     if missing:
         raise CheckpointError(f"{path} is not a whole renderer: {', '.join(missing)} missing; copy the directory again")
