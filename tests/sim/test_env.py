@@ -12,7 +12,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 from tiny_models import SIZE, make_spec, write_checkpoint
 
 from worldsim.errors import ActionError, CheckpointError, EnvError, PromptError
-from worldsim.sim import WorldModelEnv
+from worldsim.sim import WorldModelEnv, WorldModelVectorEnv
 
 
 @pytest.fixture
@@ -268,6 +268,26 @@ def test_a_checkpoint_of_another_world_is_refused(tmp_path):
     path = write_checkpoint(tmp_path / "pole", make_spec(env_id="CartPole-v1"))
     with pytest.raises(CheckpointError, match=r"CartPole-v1.*Dream-v0"):
         gym.make("worldsim/CityDream-v0", model=str(path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sampler_steps": 0}, "sampler_steps must be at least 1"),
+        ({"guidance": 11.0}, "guidance must be 0 to 10"),
+        ({"guidance": float("nan")}, "guidance must be 0 to 10"),
+        ({"threads": 0}, "threads is a number"),
+        ({"horizon": 0}, "horizon is a number"),
+        ({"render_mode": "human"}, "render_mode"),
+        ({"device": "tpu"}, "device"),
+    ],
+    ids=str,
+)
+def test_arguments_out_of_their_range_are_refused_before_the_first_step(checkpoint, arguments, message):
+    with pytest.raises(EnvError, match=message):
+        WorldModelEnv(checkpoint, **arguments)
+    with pytest.raises(EnvError, match=message):
+        WorldModelVectorEnv(2, checkpoint, **arguments)
 
 
 def test_render_shows_the_present_frame_and_close_can_be_repeated(env):

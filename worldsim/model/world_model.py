@@ -29,7 +29,17 @@ from worldsim.model.state import WorldState
 from worldsim.model.text import TEXT_ENCODERS, Vocabulary
 from worldsim.rollout import Caption
 
-__all__ = ["Imagined", "Networks", "Prediction", "Start", "WorldModel", "WorldState", "from_pixels", "to_pixels"]
+__all__ = [
+    "Imagined",
+    "Networks",
+    "Prediction",
+    "Start",
+    "WorldModel",
+    "WorldState",
+    "check_sampling",
+    "from_pixels",
+    "to_pixels",
+]
 
 MAX_GUIDANCE = 10.0
 _FIRST_FRAME_NOISE = 255  # a number that no sampler step of an env step has
@@ -317,7 +327,7 @@ class WorldModel:
                 f"the model {self.name!r} cannot begin from text alone; give a start, or a prompt without one, which "
                 "begins at the nearest caption; or train with --set first_frame_share=0.5"
             )
-        _check_sampling(sampler_steps, guidance)
+        check_sampling(sampler_steps, guidance)
         told = [None] * len(prompts) if factors is None else factors
         if not len(prompts) == len(seeds) == len(told) or not prompts:
             raise EnvError(
@@ -367,7 +377,7 @@ class WorldModel:
             EnvError: If ``sampler_steps`` or ``guidance`` is out of range.
         """
         num_steps = self.config.sampler_steps if sampler_steps is None else sampler_steps
-        _check_sampling(num_steps, guidance)
+        check_sampling(num_steps, guidance)
         if len(actions) != state.num_streams:
             raise ActionError(f"{state.num_streams} streams need as many actions; got {len(actions)}")
         encoded = torch.from_numpy(encode_actions(self.spec, actions)).to(self.device)[:, None]  # (N, 1, A)
@@ -522,7 +532,8 @@ class WorldModel:
         return torch.autocast(self.device.type, torch.bfloat16)
 
 
-def _check_sampling(num_steps: int, guidance: float) -> None:
+def check_sampling(num_steps: int, guidance: float) -> None:
+    """Raise an EnvError if a number of denoiser calls or a guidance is out of its range."""
     if not 0 <= guidance <= MAX_GUIDANCE:
         raise EnvError(f"guidance must be 0 to {MAX_GUIDANCE:g}; got {guidance!r}")
     if num_steps < 1:

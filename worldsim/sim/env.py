@@ -12,7 +12,15 @@ from gymnasium.utils import EzPickle
 from worldsim.errors import EnvError
 from worldsim.model import Prediction
 from worldsim.sim.actions import action_batch
-from worldsim.sim.stream import Snapshot, begin, check_snapshot, open_model, read_prompt, torch_threads
+from worldsim.sim.stream import (
+    Snapshot,
+    begin,
+    check_arguments,
+    check_snapshot,
+    open_model,
+    read_prompt,
+    torch_threads,
+)
 from worldsim.sim.tape import Tape
 from worldsim.sim.uncertainty import Calibration, info_of_one, open_gauge
 
@@ -107,6 +115,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         EzPickle.__init__(self, model, env_id, render_mode, **options)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise EnvError(f"render_mode is None or 'rgb_array'; got {render_mode!r}")
+        check_arguments(sampler_steps=sampler_steps, guidance=guidance, threads=threads)
         self.model = open_model(model, env_id, device)
         self.render_mode = render_mode
         self.horizon = self.model.spec.max_steps if horizon is None else horizon

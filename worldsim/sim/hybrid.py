@@ -17,7 +17,7 @@ from gymnasium.utils import EzPickle
 
 from worldsim.errors import EnvError
 from worldsim.model import PLAIN_MODES, Renderer, load_renderer
-from worldsim.sim.stream import pick_device, torch_threads
+from worldsim.sim.stream import check_arguments, pick_device, torch_threads
 from worldsim.sim.tape import Tape
 
 __all__ = ["HybridEnv", "HybridSnapshot"]
@@ -120,8 +120,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
             raise EnvError(f"render_mode is None or 'rgb_array'; got {render_mode!r}")
         if precision not in ("auto", "float32", "bfloat16"):
             raise EnvError(f"precision is auto, float32 or bfloat16; got {precision!r}")
-        if sampler_steps is not None and sampler_steps < 1:
-            raise EnvError(f"sampler_steps is a number of denoiser calls, at least 1; got {sampler_steps}")
+        check_arguments(sampler_steps=sampler_steps, guidance=1.0, threads=threads)
         device = pick_device(device)
         self.model = model if isinstance(model, Renderer) else load_renderer(model).to(device)
         self.render_mode = render_mode

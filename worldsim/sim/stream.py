@@ -17,6 +17,7 @@ import torch
 
 from worldsim.errors import CheckpointError, EnvError
 from worldsim.model import WorldModel, WorldState, load
+from worldsim.model.world_model import check_sampling
 from worldsim.sim.start import Opening, imagine_openings, pad, prompt_of, read_start
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Snapshot",
     "Stream",
     "begin",
+    "check_arguments",
     "check_snapshot",
     "open_model",
     "pick_device",
@@ -113,6 +115,13 @@ def open_model(model: Any, env_id: str | None, device: str) -> WorldModel:
             "give a checkpoint of that env, or use worldsim/Dream-v0, which takes any"
         )
     return loaded
+
+
+def check_arguments(*, sampler_steps: int | None, guidance: float, threads: int | None) -> None:
+    """Raise an EnvError if an argument that every imagined env takes is out of its range."""
+    check_sampling(1 if sampler_steps is None else sampler_steps, guidance)
+    if threads is not None and threads < 1:
+        raise EnvError(f"threads is a number of torch threads, at least 1, or None; got {threads}")
 
 
 def pick_device(device: str) -> str:

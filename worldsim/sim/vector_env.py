@@ -15,7 +15,16 @@ from worldsim.errors import EnvError
 from worldsim.model import Prediction, WorldState
 from worldsim.sim.actions import action_batch, neutral_actions
 from worldsim.sim.env import TERMINATE_THRESHOLD
-from worldsim.sim.stream import Snapshot, Stream, begin, check_snapshot, open_model, read_prompt, torch_threads
+from worldsim.sim.stream import (
+    Snapshot,
+    Stream,
+    begin,
+    check_arguments,
+    check_snapshot,
+    open_model,
+    read_prompt,
+    torch_threads,
+)
 from worldsim.sim.tape import Tape
 from worldsim.sim.uncertainty import Calibration, open_gauge
 
@@ -96,6 +105,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             raise EnvError(f"rewind_limit is a number of steps, 0 or more; got {rewind_limit}")
         if render_mode not in (None, "rgb_array"):
             raise EnvError(f"render_mode is None or 'rgb_array'; got {render_mode!r}")
+        check_arguments(sampler_steps=sampler_steps, guidance=guidance, threads=threads)
         self.model = open_model(model, env_id, device)
         self.num_envs = num_envs
         self.render_mode = render_mode
