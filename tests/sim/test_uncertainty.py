@@ -167,6 +167,10 @@ def test_wrappers_say_what_they_need(model):
         env.reset(seed=0)
         with pytest.raises(EnvError, match="uncertainty=True"):
             env.step(np.zeros(2, np.float32))
+    envs = VectorUncertaintyPenalty(WorldModelVectorEnv(N, model))
+    envs.reset(seed=0)
+    with pytest.raises(EnvError, match="uncertainty=True"):
+        envs.step(actions_for(1)[0])
     with pytest.raises(EnvError, match="quantile"):
         UncertaintyTruncation(WorldModelEnv(model), limit=2)
 

@@ -42,6 +42,7 @@ _OTHER_NOISE = (0x5EED, 0xFEED)  # turn a stream's noise seed into those of two 
 _SAMPLER_STEPS = 2  # of these samples; fewer would draw no noise
 _THUMBNAIL = 8  # pixels a side
 _SMALLEST = 1e-3  # added to a sign before its logarithm
+_NO_UNCERTAINTY = "info has no uncertainty; make the imagined env with uncertainty=True"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,14 +218,27 @@ class VectorUncertaintyPenalty(gym.vector.VectorWrapper):
     def __init__(self, env: gym.vector.VectorEnv, scale: float = 1.0) -> None:
         super().__init__(env)
         self.scale = scale
+        self._ended = np.zeros(env.num_envs, np.bool_)
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+        """Reset, without any change."""
+        self._ended[:] = False
+        return self.env.reset(**arguments)
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step, and pay for the uncertainty; ``infos["reward_imagined"]`` is the reward before."""
+        """Step, and pay for the uncertainty; ``infos["reward_imagined"]`` is the reward before.
+
+        Raises:
+            EnvError: If the infos hold no uncertainty.
+        """
         obs, reward, terminated, truncated, infos = self.env.step(actions)
+        told = [found for found in (infos, infos.get("final_info", {})) if "uncertainty" in found]
+        if not told and not self._ended.all():  # where all had ended, the step may be a reset
+            raise EnvError(_NO_UNCERTAINTY)
+        self._ended = terminated | truncated
         paid = reward.copy()
-        for found in (infos, infos.get("final_info", {})):  # a step that ended an episode speaks in final_info
-            if "uncertainty" in found:
-                paid -= self.scale * np.where(found["_uncertainty"], found["uncertainty"], 0.0)
+        for found in told:  # a step that ended an episode speaks in final_info
+            paid -= self.scale * np.where(found["_uncertainty"], found["uncertainty"], 0.0)
         imagined = {"reward_imagined": reward, "_reward_imagined": np.ones(len(reward), np.bool_)}
         return obs, paid, terminated, truncated, {**infos, **imagined}
 
@@ -258,7 +272,7 @@ class UncertaintyTruncation(gym.Wrapper, gym.utils.RecordConstructorArgs):
 
 def _uncertainty_of(info: Mapping[str, Any]) -> float:
     if "uncertainty" not in info:
-        raise EnvError("info has no uncertainty; make the imagined env with uncertainty=True")
+        raise EnvError(_NO_UNCERTAINTY)
     return float(info["uncertainty"])
 
 
