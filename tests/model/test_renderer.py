@@ -159,3 +159,10 @@ def test_arrays_that_do_not_fit_are_said():
     for name in PLAIN_MODES:
         with pytest.raises(EnvError, match=f"draws from '{name}'"):
             Renderer(_trained()).draw({**plain, name: plain[name][:, :3]}, **KEY)
+    for previous in (plain["plain"][:1], plain["plain"].astype(np.float32)):
+        with pytest.raises(EnvError, match="frames before must be"):
+            Renderer(_trained()).draw(plain, previous, **KEY)
+    with pytest.raises(EnvError, match="knows 3 kinds, from 0; got 7"):
+        Renderer(_trained()).draw({**plain, "kind": plain["kind"] + 7 * (plain["kind"] == 0)}, **KEY)
+    with pytest.raises(EnvError, match="sampler_steps must be at least 1"):
+        Renderer(_trained()).draw(plain, sampler_steps=0, **KEY)

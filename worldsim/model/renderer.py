@@ -24,7 +24,7 @@ from worldsim.model.checkpoint import CHECKPOINTS, write_file, write_json
 from worldsim.model.noise import keyed_noise
 from worldsim.model.render_net import RendererConfig, RendererSpec, RenderNet, view_channels
 from worldsim.model.sampler import euler_step, schedule
-from worldsim.model.world_model import from_pixels, to_pixels
+from worldsim.model.world_model import check_sampling, from_pixels, to_pixels
 
 __all__ = ["PLAIN_MODES", "Renderer", "bundled_renderers", "load_renderer", "new_renderer", "save_renderer"]
 
@@ -96,15 +96,21 @@ class Renderer:
             bfloat16: Whether to convolve in bfloat16, several times faster where the processor can.
 
         Raises:
-            EnvError: If the arrays do not fit the renderer.
+            EnvError: If the arrays do not fit the renderer, or ``sampler_steps`` is out of range.
         """
         scene = self._tensors(plain)
         light, view = scene["light"], view_channels(**scene, num_kinds=self.spec.num_kinds)
         shown = torch.zeros((len(light), 4, *view.shape[2:]), device=self.device)
         if previous is not None:
-            shown[:, :3], shown[:, 3] = from_pixels(torch.from_numpy(np.array(previous)).to(self.device)), 1
+            before = np.array(previous)
+            if before.shape != np.shape(plain["plain"]) or before.dtype != np.uint8:
+                raise EnvError(
+                    f"the frames before must be {np.shape(plain['plain'])} uint8; got {before.shape} {before.dtype}"
+                )
+            shown[:, :3], shown[:, 3] = from_pixels(torch.from_numpy(before).to(self.device)), 1
         net = self._in_bfloat16 if bfloat16 else self.net
         num_steps = self.config.sampler_steps if sampler_steps is None else sampler_steps
+        check_sampling(num_steps, guidance=1.0)
         levels = schedule(num_steps)
         shape = (3, self.spec.height, self.spec.width)
         z = keyed_noise(seeds, steps, 0, shape).to(self.device) if num_steps > 1 else None
@@ -125,6 +131,10 @@ class Renderer:
             if found != shape:
                 raise EnvError(f"the renderer {self.name!r} draws from {name!r} of shape {shape}; got {found}")
         arrays = {name: np.asarray(plain[name]) for name in shapes}
+        if (arrays["kind"] >= spec.num_kinds).any():
+            raise EnvError(
+                f"the renderer {self.name!r} knows {spec.num_kinds} kinds, from 0; got {arrays['kind'].max()}"
+            )
         arrays["depth"] = arrays["depth"].astype(np.float16)
         return {name: torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for name, array in arrays.items()}
 
