@@ -17,7 +17,7 @@ from worldsim.store import RolloutStore
 from worldsim.train import TrainConfig, train
 from worldsim.train.data import action_numbers, factor_ranges
 from worldsim.train.draws import Draws
-from worldsim.train.memory import estimate, kept_bytes
+from worldsim.train.memory import estimate, free_bytes, kept_bytes
 
 QUICK = {"batch": 2, "length": 6, "report_s": 0.0, "validate_s": 1e9, "save_s": 1e9}
 
@@ -124,6 +124,15 @@ def test_memory_is_counted_per_window_and_per_process():
     assert one.network == 2 * other.network == 20_000
     assert kept_bytes(tiny(), spec, 8) > 1.8 * one.kept
     assert "GiB" in one.line()
+
+
+def test_a_cache_of_files_counts_as_free(tmp_path, monkeypatch):
+    said = "MemTotal:  99 kB\nMemFree:   1 kB\nMemAvailable:    900000000000 kB\nBuffers: 7 kB\n"
+    (tmp_path / "meminfo").write_text(said)
+    monkeypatch.setattr("worldsim.train.memory._MEMINFO", tmp_path / "meminfo")
+    assert free_bytes(torch.device("cpu")) == (1024 * 900_000_000_000,) * 2
+    (tmp_path / "meminfo").unlink()
+    assert 0 < free_bytes(torch.device("cpu"))[0] < 1024 * 900_000_000_000
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(store_path, tmp_path):

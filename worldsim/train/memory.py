@@ -8,7 +8,9 @@ buffers of single operators, and what a compiler saves.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -19,6 +21,7 @@ from worldsim.train.objective import losses
 
 __all__ = ["Memory", "estimate", "free_bytes", "kept_bytes"]
 
+_MEMINFO = Path("/proc/meminfo")
 _COPIES = 5  # float32 numbers per parameter: itself, its gradient, two of the optimizer, the average
 
 
@@ -104,6 +107,9 @@ def kept_bytes(config: ModelConfig, spec: ModelSpec, length: int) -> int:
 
 
 def free_bytes(device: torch.device) -> tuple[int, int]:
-    """Return the free bytes of main memory and of the device; the same twice on a CPU."""
+    """Return the bytes of main memory and of the device that can be had; the same twice on a CPU."""
     main = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if _MEMINFO.exists():  # knows what a cache of files, such as the store's, would give back
+        (told,) = re.findall(r"^MemAvailable: +(\d+) kB$", _MEMINFO.read_text(), flags=re.MULTILINE) or [0]
+        main = max(main, 1024 * int(told))
     return main, torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else main
