@@ -33,6 +33,7 @@ SENTENCE_DIM = 512
 _SAME_MEANING = 0.5  # cosine: of 20 Chinese and English pairs the true ones lay above .55, wrong ones below .48
 _MAX_TOKENS = 48
 _PIECE = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+|[㐀-鿿]+", re.IGNORECASE)
+_OTHER = re.compile(r"[^\W\d_a-zA-Z㐀-鿿]+")  # letters of scripts that nothing here reads
 _FILLER = frozenset(
     re.findall(
         r"\w+",
@@ -112,7 +113,7 @@ class Vocabulary:
                     unknown.append(piece)
             else:
                 self._understand_chinese(piece, known, unknown)
-        return known, unknown
+        return known, unknown + _OTHER.findall(prompt)
 
     def check(self, prompt: str, known: Sequence[str]) -> None:
         """Raise a PromptError if the known words of a prompt say nothing."""
