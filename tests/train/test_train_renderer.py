@@ -104,6 +104,19 @@ def test_scores_are_what_they_say(pairs):
     assert flickering["psnr"] == pytest.approx(10 * np.log10(255**2 / 25), abs=0.2)
 
 
+def test_an_episode_that_ends_with_its_first_step_leaves_no_figures(pairs, tmp_path):
+    for file in pairs[1].iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    first, second, third = pairs[0].episodes[:3]
+    third = {**third, "rows": 1, "variation": {"time_of_day": "noon", "weather": "hail"}}
+    (tmp_path / "episodes.jsonl").unlink()
+    (tmp_path / "episodes.jsonl").write_text("".join(f"{json.dumps(e)}\n" for e in (first, second, third)))
+    found = Pairs(tmp_path)
+    figures = score(found.frames(np.arange(len(found))), found)
+    assert "noon hail" not in figures["groups"]
+    assert set(figures["cameras"]) == {first["camera"], second["camera"]}
+
+
 def test_a_run_leaves_a_renderer_figures_and_a_picture(run):
     path, lines = run
     renderer = load_renderer(path)
@@ -201,6 +214,9 @@ def test_budgets_and_runs_that_cannot_be_are_said(run, tmp_path):
         (tmp_path / part).symlink_to(path / part)
     with pytest.raises(CheckpointError, match="damaged"):
         train_renderer("worldsim/City-v0", tmp_path, steps=1, resume=True, config=SMALL, log=lambda line: None)
+    (tmp_path / "state.pt").unlink()
+    with pytest.raises(WorldsimError, match="takes 17 different pairs, and there are 16"):
+        train_renderer("worldsim/City-v0", tmp_path, steps=1, config=replace(SMALL, batch=17), log=lambda line: None)
 
 
 def test_a_drawn_episode_is_drawn_upon_its_own_frames(pairs):

@@ -58,7 +58,7 @@ def previous_frames(pairs: Pairs) -> np.ndarray:
 def score(frames: np.ndarray, pairs: Pairs) -> dict[str, Any]:
     """Return figures of frames (N, H, W, 3), over all moments that have a frame before them.
 
-    Besides those of all moments, there are those of each group and each camera.
+    Besides those of all moments, there are those of each group and each camera that have such a moment.
 
     - ``psnr``: of the pooled squared error, decibels, and ``psnr_plain`` that of the plain colours;
     - ``skill``: 1 - squared error / that of the plain colours, pooled;
@@ -99,8 +99,8 @@ def score(frames: np.ndarray, pairs: Pairs) -> dict[str, Any]:
 
     return {
         **figures(np.ones(len(pairs), bool)),
-        "groups": {name: figures(groups == name) for name in sorted(set(groups.tolist()))},
-        "cameras": {name: figures(cameras == name) for name in pairs.spec.cameras if (cameras == name).any()},
+        "groups": {name: figures(groups == name) for name in sorted(set(groups[counts].tolist()))},
+        "cameras": {name: figures(cameras == name) for name in pairs.spec.cameras if name in cameras[counts]},
     }
 
 

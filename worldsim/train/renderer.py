@@ -141,6 +141,11 @@ class _Trainer:
         )
         self.pairs = collect_pairs(path / "pairs", wanted, log)
         self.held_out = collect_pairs(path / "pairs-val", held_out, log)
+        if len(self.pairs) < settings.batch:
+            raise WorldsimError(
+                f"a step takes {settings.batch} different pairs, and there are {len(self.pairs)}; make batch smaller, "
+                "or collect more episodes into another directory"
+            )
         self.commit = commit_name()  # of the code that runs, whatever is checked out later
         self.fingerprint = env_fingerprint(env_id, settings.env_kwargs)
         self.net = new_renderer(settings.network, self.pairs.spec, seed=settings.seed).to(device)
