@@ -157,13 +157,13 @@ class Planner:
         """Return the first action of the plan from here."""
         frames = np.stack([*self._frames, obs])  # (C, H, W, 3)
         start = {"frames": frames, "actions": np.stack(self._actions)} if self._actions else {"frames": frames}
-        opening = read_start(start, self.model)
-        context, between = pad(opening, self.model)
+        context = read_start(start, self.model)
+        seen, between = pad(context, self.model)
         with torch_threads(self.threads):
             state = self.model.encode(
-                context[None],
+                seen[None],
                 between[None],
-                num_frames=np.array([len(opening.frames)]),
+                num_frames=np.array([len(context.frames)]),
                 prompts=[None],
                 seeds=np.array([self._seed]),
             )

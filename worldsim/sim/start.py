@@ -1,6 +1,6 @@
 """What an imagined episode begins from: read a window of a store, frames, an env or one image into model context.
 
-Every kind of start becomes an `Opening`: the last frames that the model looks back on, and the actions between them.
+Every kind of start becomes a `Context`: the last frames that the model looks back on, and the actions between them.
 A text alone has none, so that the model imagines the frame.
 """
 
@@ -21,7 +21,7 @@ from worldsim.rollout import Rollout
 from worldsim.sim.actions import action_batch, neutral_actions
 from worldsim.store import RolloutStore
 
-__all__ = ["Opening", "imagine_openings", "pad", "prompt_of", "read_start"]
+__all__ = ["Context", "imagine_contexts", "pad", "prompt_of", "read_start"]
 
 _KINDS = (
     'a Rollout, {"frames": (C, H, W, 3), "actions": (C - 1, A)}, {"store": path, "episode": i, "t": t}, '
@@ -30,7 +30,7 @@ _KINDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
+class Context:
     """The last C frames before the first imagined one; C is at least 1 and at most the model's context."""
 
     frames: np.ndarray
@@ -41,8 +41,8 @@ class Opening:
     """Where the frames came from."""
 
 
-def read_start(start: Any, model: WorldModel) -> Opening:
-    """Read any kind of start into an opening that fits the model.
+def read_start(start: Any, model: WorldModel) -> Context:
+    """Read any kind of start into a context that fits the model.
 
     Args:
         start: A Rollout, a mapping with ``frames`` (and ``actions``), a mapping with ``store``, ``episode`` and ``t``
@@ -76,7 +76,7 @@ def read_start(start: Any, model: WorldModel) -> Opening:
         raise EnvError(f"a start of {len(frames)} frames needs {len(frames) - 1} actions; got {len(actions)}")
     else:
         actions = action_batch(actions[len(actions) - num_frames + 1 :], action_space, num_frames - 1)
-    return Opening(frames=frames[-num_frames:].copy(), actions=actions, text=text)
+    return Context(frames=frames[-num_frames:].copy(), actions=actions, text=text)
 
 
 def prompt_of(start: Any) -> Any:
@@ -84,30 +84,30 @@ def prompt_of(start: Any) -> Any:
     return start["prompt"] if isinstance(start, Mapping) and set(start) == {"prompt"} else None
 
 
-def imagine_openings(
+def imagine_contexts(
     model: WorldModel,
     prompts: Sequence[str],
     seeds: Sequence[int],
     factors: Sequence[Mapping[str, float] | None],
-) -> list[Opening]:
-    """Return one opening per prompt, of one frame that the model imagines; see `WorldModel.first_frames`.
+) -> list[Context]:
+    """Return one context per prompt, of one frame that the model imagines; see `WorldModel.first_frames`.
 
     Raises:
         EnvError: If the model was not trained for it.
     """
     _, action_space = model.spec.spaces()
     return [
-        Opening(frames=frame[None], actions=neutral_actions(action_space, 0), text=f"imagined from {prompt!r}")
+        Context(frames=frame[None], actions=neutral_actions(action_space, 0), text=f"imagined from {prompt!r}")
         for frame, prompt in zip(model.first_frames(prompts, seeds, factors=factors), prompts, strict=True)
     ]
 
 
-def pad(opening: Opening, model: WorldModel) -> tuple[np.ndarray, np.ndarray]:
+def pad(context: Context, model: WorldModel) -> tuple[np.ndarray, np.ndarray]:
     """Return as many frames as the model's context, the first repeated in front, and the actions between them."""
-    missing = model.config.num_context - len(opening.frames)
+    missing = model.config.num_context - len(context.frames)
     _, action_space = model.spec.spaces()
-    frames = np.concatenate([np.repeat(opening.frames[:1], missing, axis=0), opening.frames])  # (C, H, W, 3)
-    actions = np.concatenate([neutral_actions(action_space, missing), opening.actions])  # (C - 1, *A)
+    frames = np.concatenate([np.repeat(context.frames[:1], missing, axis=0), context.frames])  # (C, H, W, 3)
+    actions = np.concatenate([neutral_actions(action_space, missing), context.actions])  # (C - 1, *A)
     return frames, actions
 
 

@@ -18,7 +18,7 @@ import torch
 from worldsim.errors import CheckpointError, EnvError
 from worldsim.model import WorldModel, WorldState, load
 from worldsim.model.world_model import check_sampling
-from worldsim.sim.start import Opening, imagine_openings, pad, prompt_of, read_start
+from worldsim.sim.start import Context, imagine_contexts, pad, prompt_of, read_start
 
 __all__ = [
     "Begun",
@@ -90,13 +90,13 @@ class Begun:
 
 @dataclass(frozen=True, kw_only=True)
 class _Draw:
-    """One stream before the model has seen it: an opening or its text with a noise seed, or a snapshot."""
+    """One stream before the model has seen it: a context or its text with a noise seed, or a snapshot."""
 
     stream: Stream
     seed: int
-    opening: Opening | None = None
+    context: Context | None = None
     text: str | None = None
-    """What the model is to imagine the opening from."""
+    """What the model is to imagine the context from."""
     snapshot: Snapshot | None = None
     factors: Mapping[str, float] | None = None
 
@@ -163,17 +163,17 @@ def begin(model: WorldModel, rngs: Sequence[np.random.Generator], options: Seque
         EnvError: If an option is unknown, is for the truth only, or does not fit the model.
         PromptError: If a prompt was not understood.
     """
-    draws = _with_openings(model, [_draw(model, rng, option) for rng, option in zip(rngs, options, strict=True)])
+    draws = _with_contexts(model, [_draw(model, rng, option) for rng, option in zip(rngs, options, strict=True)])
     streams = tuple(draw.stream for draw in draws)
-    fresh = [draw for draw in draws if draw.opening is not None]
+    fresh = [draw for draw in draws if draw.context is not None]
     parts = []
-    contexts = [pad(draw.opening, model) for draw in fresh]  # type: ignore[arg-type]
+    padded = [pad(draw.context, model) for draw in fresh]  # type: ignore[arg-type]
     if fresh:
         parts.append(
             model.encode(
-                np.stack([frames for frames, _ in contexts]),  # (N, C, H, W, 3)
-                np.stack([actions for _, actions in contexts]),  # (N, C - 1, *A)
-                num_frames=np.array([len(draw.opening.frames) for draw in fresh]),  # type: ignore[union-attr]
+                np.stack([frames for frames, _ in padded]),  # (N, C, H, W, 3)
+                np.stack([actions for _, actions in padded]),  # (N, C - 1, *A)
+                num_frames=np.array([len(draw.context.frames) for draw in fresh]),  # type: ignore[union-attr]
                 prompts=[draw.stream.prompt or None for draw in fresh],
                 factors=[draw.factors for draw in fresh],
                 seeds=np.array([draw.seed for draw in fresh], dtype=np.int64),
@@ -185,9 +185,9 @@ def begin(model: WorldModel, rngs: Sequence[np.random.Generator], options: Seque
     renewed = [draw.snapshot is not None and draw.stream.prompt != draw.snapshot.stream.prompt for draw in draws]
     if any(renewed):
         state = model.set_prompt(state, [stream.prompt for stream in streams], np.array(renewed))
-    frames = [draw.snapshot.frame if draw.snapshot else draw.opening.frames[-1] for draw in draws]  # type: ignore[union-attr]
-    before = iter([{"burnin_obs": obs[:-1], "burnin_actions": actions} for obs, actions in contexts])
-    burnin = tuple(next(before) if draw.opening is not None else {} for draw in draws)
+    frames = [draw.snapshot.frame if draw.snapshot else draw.context.frames[-1] for draw in draws]  # type: ignore[union-attr]
+    before = iter([{"burnin_obs": obs[:-1], "burnin_actions": actions} for obs, actions in padded])
+    burnin = tuple(next(before) if draw.context is not None else {} for draw in draws)
     return Begun(state=state, frames=np.stack(frames), streams=streams, burnin=burnin)
 
 
@@ -244,29 +244,29 @@ def _draw(model: WorldModel, rng: np.random.Generator, options: Mapping[str, Any
         index = index if prompt is None else model.nearest_start(prompt)
         start = model.starts[index]
         text = f"start {index} of {model.name}"
-        opening = replace(read_start(start, model), text=text)
+        context = replace(read_start(start, model), text=text)
     else:
-        opening = read_start(start, model)
+        context = read_start(start, model)
     return _Draw(
-        stream=Stream(prompt=prompt or "", prompt_unknown=unknown, start=opening.text),
+        stream=Stream(prompt=prompt or "", prompt_unknown=unknown, start=context.text),
         seed=seed,
-        opening=opening,
+        context=context,
         factors=factors,
     )
 
 
-def _with_openings(model: WorldModel, draws: Sequence[_Draw]) -> list[_Draw]:
-    """Return the draws with an opening wherever one was to be imagined, all in one batch."""
+def _with_contexts(model: WorldModel, draws: Sequence[_Draw]) -> list[_Draw]:
+    """Return the draws with a context wherever one was to be imagined, all in one batch."""
     asked = [draw for draw in draws if draw.text is not None]
     if not asked:
         return list(draws)
     texts, seeds = [draw.text or "" for draw in asked], [draw.seed for draw in asked]
-    openings = iter(imagine_openings(model, texts, seeds, [draw.factors for draw in asked]))
+    contexts = iter(imagine_contexts(model, texts, seeds, [draw.factors for draw in asked]))
     done = []
     for draw in draws:
         if draw.text is not None:
-            opening = next(openings)
-            draw = replace(draw, opening=opening, stream=replace(draw.stream, start=opening.text))
+            context = next(contexts)
+            draw = replace(draw, context=context, stream=replace(draw.stream, start=context.text))
         done.append(draw)
     return done
 
