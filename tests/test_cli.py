@@ -156,6 +156,7 @@ def test_figures_are_short():
         (["train", "--data", "{tmp}", "-o", "{tmp}/run", "--steps", "1", "--set", "length=2"], "at least 3"),
         (["compare", "--model", "no-such-model"], "no-such-model"),
         (["compare", "--model", "no-such-model", "--device", "abacus"], "no-such-model"),
+        (["doctor", "--device", "abacus"], "auto, cpu or cuda"),
         (["models", "--json", "/no/such/folder/x.json"], "cannot be written"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

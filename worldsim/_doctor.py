@@ -18,6 +18,8 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
+from worldsim.errors import EnvError
+
 __all__ = ["Finding", "examine"]
 
 _MIN_DISK_GB = 2.0
@@ -41,7 +43,12 @@ def examine(device: str = "auto", seed: int = 0) -> Iterator[Finding]:
     Args:
         device: Where a model is to run: ``auto``, ``cpu`` or ``cuda``.
         seed: Of the scene that is rendered.
+
+    Raises:
+        EnvError: If ``device`` is none of these.
     """
+    if device not in ("auto", "cpu", "cuda"):
+        raise EnvError(f"device is auto, cpu or cuda; got {device!r}")
     checks: list[tuple[str, Callable[[], str], str]] = [
         ("python", _python, "install Python 3.11 or newer"),
         ("torch", lambda: _torch(device), "pip install torch (or choose --device cpu)"),
