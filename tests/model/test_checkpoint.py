@@ -1,4 +1,5 @@
 import json
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import worldsim
 from tests.model.helpers import CAPTIONS, box_spec, shaken_model, some_context
 from worldsim.errors import CheckpointError, PromptError
 from worldsim.model import Start, Vocabulary, save
+from worldsim.model.checkpoint import versions_of
 from worldsim.rollout import Caption
 
 
@@ -47,6 +49,16 @@ def test_a_model_is_called_after_its_directory_wherever_it_is_loaded_from(saved,
     saved.rename(saved.parent / "run" / "checkpoint")
     monkeypatch.chdir(saved.parent / "run")
     assert [worldsim.load(path).name for path in (".", "checkpoint", "../run")] == ["run"] * 3
+
+
+def test_a_model_is_saved_by_a_worldsim_that_is_not_installed(monkeypatch):
+    def version(name):
+        if name == "worldsim-sdk":
+            raise metadata.PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert versions_of(["torch", "worldsim-sdk"]) == {"torch": "1", "worldsim-sdk": worldsim.__version__}
 
 
 def test_a_prompt_finds_the_start_that_looks_like_it(saved):

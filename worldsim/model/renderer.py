@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import safetensors.torch
 import torch
 
 from worldsim.errors import CheckpointError, EnvError
-from worldsim.model.checkpoint import CHECKPOINTS, write_file, write_json
+from worldsim.model.checkpoint import CHECKPOINTS, versions_of, write_file, write_json
 from worldsim.model.noise import keyed_noise
 from worldsim.model.render_net import RendererConfig, RendererSpec, RenderNet, view_channels
 from worldsim.model.sampler import euler_step, schedule
@@ -165,7 +164,7 @@ def save_renderer(path: str | Path, net: RenderNet, *, metrics: Mapping[str, Any
     weights = {name: value.to(torch.bfloat16).contiguous() for name, value in net.state_dict().items()}
     write_file(path / "model.safetensors", safetensors.torch.save(weights))
     write_json(path / "metrics.json", metrics)
-    versions = {name: metadata.version(name) for name in ("torch", "numpy", "gymnasium", "worldsim-sdk")}
+    versions = versions_of(("torch", "numpy", "gymnasium", "worldsim-sdk"))
     whole = {"format": FORMAT, "config": asdict(net.config), "spec": asdict(net.spec), "versions": versions, **meta}
     write_json(path / "renderer.json", whole)
 
