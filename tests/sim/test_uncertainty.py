@@ -1,6 +1,7 @@
 """Uncertainty is a function of state and action, changes nothing that is imagined, and is calibrated to a quantile."""
 
 import shutil
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -110,6 +111,17 @@ def test_the_calibration_lies_beside_the_checkpoint(checkpoint, calibration, tmp
     (copy / CALIBRATION_FILE).write_text("[1")
     with pytest.raises(CheckpointError, match="not a calibration"):
         WorldModelEnv(str(copy), uncertainty=True)
+
+
+def test_a_calibration_that_cannot_be_written_leaves_the_one_before(calibration, tmp_path, monkeypatch):
+    def fails(*_):
+        raise OSError("the disk is full")
+
+    calibration.save(tmp_path / "c.json")
+    monkeypatch.setattr("os.replace", fails)
+    with pytest.raises(OSError, match="full"):
+        replace(calibration, model_sha="another").save(tmp_path / "c.json")
+    assert Calibration.load(tmp_path / "c.json") == calibration
 
 
 def test_a_calibration_of_another_model_is_refused(mortal_checkpoint, calibration):

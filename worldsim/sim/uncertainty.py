@@ -22,6 +22,7 @@ import torch.nn.functional as F
 
 from worldsim.errors import CheckpointError, EnvError
 from worldsim.model import WorldModel, WorldState, encode_actions, find_checkpoint
+from worldsim.model.checkpoint import write_file
 
 __all__ = [
     "CALIBRATION_FILE",
@@ -75,8 +76,8 @@ class Calibration:
         return np.interp(self.expected_log_error(signs, steps), self.quantiles, levels)
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        """Write it as JSON, whole or not at all."""
+        write_file(Path(path), (json.dumps(asdict(self), indent=1) + "\n").encode())
 
     @staticmethod
     def load(path: str | Path) -> Calibration:
