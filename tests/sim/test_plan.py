@@ -94,6 +94,8 @@ def test_what_cannot_be_planned_is_refused(model, moment, tmp_path):
         plan(model, moment.state, config=PlanConfig(horizon=0), rng=rng)
     with pytest.raises(EnvError, match="one per sequence"):
         plan(model, moment.state, lambda imagined: np.zeros(3), config=CONFIG, rng=rng)
+    with pytest.raises(EnvError, match="a guess must be"):
+        plan(model, moment.state, config=CONFIG, rng=rng, guess=np.zeros((CONFIG.horizon - 1, 2)))
     spec = make_spec(
         action_kind="discrete", action_shape=(), action_low=(), action_high=(), action_counts=(3,), action_spec=()
     )

@@ -113,12 +113,13 @@ def test_a_prompt_goes_with_a_start(env, rollout):
         ({"frames": np.zeros((0, SIZE, SIZE, 3), np.uint8)}, r"\(C, H, W, 3\)"),
         ({"frames": np.zeros((3, SIZE, SIZE, 3), np.uint8)}, "2 actions"),
         ({"frames": np.zeros((3, SIZE, SIZE, 3), np.uint8), "actions": np.zeros((3, 2))}, "needs 2 actions; got 3"),
+        ({"store": "store", "episode": "x"}, "whole numbers"),
         ({"pictures": 1}, "'pictures'"),
         ("/no/such/file.png", "No such file"),
         (__file__, "not an image"),
         (42, "int"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_what_is_not_a_start_is_refused_in_one_line(env, start, message):
     with pytest.raises(EnvError, match=message) as caught:

@@ -84,13 +84,16 @@ def plan(
         guess: (T, *A) mean of the first round; the middle of the action space if None.
 
     Raises:
-        EnvError: If the action space is not a Box, the state holds several streams, or the config makes no sense.
+        EnvError: If the action space is not a Box, the state holds several streams, the config makes no sense, or the
+            guess has another shape.
     """
     config = config or PlanConfig()
     _check(model, state, config)
     _, space = model.spec.spaces()
     assert isinstance(space, gym.spaces.Box)
     middle, half = (space.high + space.low) / 2, (space.high - space.low) / 2  # (*A) each
+    if guess is not None and np.shape(guess) != (config.horizon, *middle.shape):
+        raise EnvError(f"a guess must be {(config.horizon, *middle.shape)} actions; got {np.shape(guess)}")
     num_held = -(-config.horizon // config.hold)
     mean = np.repeat(middle[None], num_held, axis=0) if guess is None else guess[:: config.hold]  # (K, *A)
     std = np.broadcast_to(config.std * half, mean.shape)

@@ -6,6 +6,7 @@ A text alone has none, so that the model imagines the frame.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,10 @@ def _frames_of_mapping(start: Mapping[str, Any], num_context: int) -> tuple[Any,
     if "frames" in start and set(start) <= {"frames", "actions"}:
         return start["frames"], start.get("actions"), "given frames"
     if {"store", "episode"} <= set(start) <= {"store", "episode", "t"}:
-        episode, t = int(start["episode"]), int(start.get("t", num_context - 1))
+        try:
+            episode, t = operator.index(start["episode"]), operator.index(start.get("t", num_context - 1))
+        except TypeError:
+            raise EnvError(f"episode and t of a start must be whole numbers; got {dict(start)}") from None
         length = max(0, min(num_context - 1, t))
         obs, action, _ = RolloutStore.open(start["store"]).window(episode=episode, t=t - length, length=length)
         return obs, action, f"step {t} of episode {episode} of {Path(start['store']).name}"
