@@ -209,6 +209,15 @@ def test_a_prompt_alone_starts_at_the_nearest_caption(env, model):
         assert info["prompt"] == prompt
 
 
+def test_without_a_prompt_a_start_of_the_model_goes_on_as_its_caption_says(env, model):
+    for seed in range(3):
+        _, info = env.reset(seed=seed)
+        start = model.starts[int(info["start"].split()[1])]
+        asked = model.encode(start.frames[None], start.actions[None], prompts=[start.caption.en], seeds=[0])
+        np.testing.assert_array_equal(env.snapshot().state.text, asked.text)
+        assert np.asarray(asked.text).any()
+
+
 def test_a_prompt_changes_what_is_imagined(env):
     env.reset(seed=0, options={"prompt": "foggy night"})
     now = env.snapshot()

@@ -45,7 +45,8 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
     What the model's reward head expects the truth to pay.
 
     ## Starting State
-    ``reset(seed=...)`` draws one of the checkpoint's starts and the seed of the noise. ``options`` may hold:
+    ``reset(seed=...)`` draws one of the checkpoint's starts, which goes on as its caption says until there is a prompt,
+    and the seed of the noise. ``options`` may hold:
 
     | option | means |
     |---|---|

@@ -40,6 +40,8 @@ class Context:
     """(C - 1, *A): ``actions[t]`` took ``frames[t]`` to ``frames[t + 1]``."""
     text: str
     """Where the frames came from."""
+    caption: str = ""
+    """What a start of a checkpoint shows, which holds until something else is asked for."""
 
 
 def read_start(start: Any, model: WorldModel) -> Context:

@@ -174,7 +174,7 @@ def begin(model: WorldModel, rngs: Sequence[np.random.Generator], options: Seque
                 np.stack([frames for frames, _ in padded]),  # (N, C, H, W, 3)
                 np.stack([actions for _, actions in padded]),  # (N, C - 1, *A)
                 num_frames=np.array([len(draw.context.frames) for draw in fresh]),  # type: ignore[union-attr]
-                prompts=[draw.stream.prompt or None for draw in fresh],
+                prompts=[draw.stream.prompt or draw.context.caption or None for draw in fresh],  # type: ignore[union-attr]
                 factors=[draw.factors for draw in fresh],
                 seeds=np.array([draw.seed for draw in fresh], dtype=np.int64),
             )
@@ -244,7 +244,7 @@ def _draw(model: WorldModel, rng: np.random.Generator, options: Mapping[str, Any
         index = index if prompt is None else model.nearest_start(prompt)
         start = model.starts[index]
         text = f"start {index} of {model.name}"
-        context = replace(read_start(start, model), text=text)
+        context = replace(read_start(start, model), text=text, caption=start.caption.en)
     else:
         context = read_start(start, model)
     return _Draw(
