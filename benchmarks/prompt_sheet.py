@@ -1,0 +1,102 @@
+"""A sheet of prompts in the middle of imagined drives: one row per drive, one column per prompt, the same actions.
+
+python benchmarks/prompt_sheet.py [city-64] [-o docs/img/prompts.png] [--seed 108600] [--step 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+import worldsim
+
+TRUTH = "worldsim/City-v0"
+WARM = 24  # true steps before the prompt
+SCENES = (
+    {"time_of_day": "night", "weather": "clear"},
+    {"time_of_day": "day", "weather": "clear"},
+    {"time_of_day": "day", "weather": "rain"},
+    {"time_of_day": "dusk", "weather": "clear"},
+)
+PROMPTS = {  # by title
+    "no prompt": None,
+    "a bright noon": "a bright noon",
+    "deep night": "deep night",
+    "night, in Chinese": "正值夜晚",
+    "pouring rain": "pouring rain",
+    "falling dusk": "falling dusk",
+    "murky fog": "murky fog",
+}
+SCALE, LABEL = 2, 16  # px per pixel, px of a title
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", default="city-64")
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/img/prompts.png"))
+    parser.add_argument("--seed", type=int, default=108_600, help="of the first drive")
+    parser.add_argument("--step", type=int, default=20, help="imagined steps after the prompt")
+    options = parser.parse_args()
+    model = worldsim.load(options.model)
+    env = gym.make(TRUTH, disable_env_checker=True)
+    rows, seed = [], options.seed
+    for scene in SCENES:
+        frames, actions = None, None
+        while frames is None:
+            frames, actions = drive(env, seed, scene, WARM + options.step)
+            seed += 1
+        rows.append(imagined(model, frames, actions, options.step))
+    env.close()
+    draw_sheet(rows, options.output, options.step)
+
+
+def drive(env: gym.Env, seed: int, scene: dict, num_steps: int) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """Return the frames (T + 1, H, W, 3) and actions (T, A) of a true drive; twice None if it ends early."""
+    obs, info = env.reset(seed=seed, options={"variation": {**scene, "traffic": "light", "change": "none"}})
+    act = env.unwrapped.policies["expert"](seed)
+    frames, actions = [obs], []
+    for _ in range(num_steps):
+        actions.append(act(obs, info))
+        obs, _, terminated, _, info = env.step(actions[-1])
+        frames.append(obs)
+        if terminated:
+            return None, None
+    return np.stack(frames), np.stack(actions)
+
+
+def imagined(model: worldsim.WorldModel, frames: np.ndarray, actions: np.ndarray, num_steps: int) -> list[np.ndarray]:
+    """Return the last true frame, and the last imagined one for each prompt."""
+    num, first = len(PROMPTS), WARM + 1 - model.config.num_context
+    state = model.encode(
+        np.repeat(frames[None, first : WARM + 1], num, axis=0),
+        np.repeat(actions[None, first:WARM], num, axis=0),
+        prompts=list(PROMPTS.values()),
+        seeds=np.zeros(num, np.int64),
+    )
+    for action in actions[WARM : WARM + num_steps]:
+        state, predicted = model.step(state, np.repeat(action[None], num, axis=0))
+    return [frames[WARM], *predicted.frames]
+
+
+def draw_sheet(rows: list[list[np.ndarray]], path: Path, step: int) -> None:
+    """Write frames as a grid with titles."""
+    side = SCALE * rows[0][0].shape[0]
+    titles = ["true, before", *PROMPTS]
+    sheet = Image.new("RGB", (side * len(titles), LABEL + side * len(rows)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for column, title in enumerate(titles):
+        pen.text((column * side + 3, 1), title, fill="black", font=ImageFont.load_default(11))
+        for row, frames in enumerate(rows):
+            picture = Image.fromarray(frames[column]).resize((side, side), Image.Resampling.NEAREST)
+            sheet.paste(picture, (column * side, LABEL + row * side))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, optimize=True)
+    print(f"{path}: {len(rows)} drives, {step} imagined steps after each prompt")
+
+
+if __name__ == "__main__":
+    main()
