@@ -9,6 +9,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from tiny_models import write_checkpoint
 
+import worldsim
 from worldsim.errors import CheckpointError, EnvError
 from worldsim.evaluate.uncertainty import auroc, calibrate
 from worldsim.model import load
@@ -104,6 +105,7 @@ def test_the_calibration_lies_beside_the_checkpoint(checkpoint, calibration, tmp
         gym.make("worldsim/Dream-v0", model=str(copy), uncertainty=True)
     calibration.save(copy / CALIBRATION_FILE)
     assert Calibration.load(copy / CALIBRATION_FILE) == calibration
+    assert WorldModelEnv(worldsim.load(copy), uncertainty=True)  # by where it came from, not by its name
     env = gym.make("worldsim/Dream-v0", model=str(copy), uncertainty=True)
     env = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))
     env.reset(seed=0)

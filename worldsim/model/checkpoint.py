@@ -186,6 +186,7 @@ def load(name_or_path: str | Path) -> WorldModel:
         starts=starts,
         name=path.name if path.name != "checkpoint" else path.parent.name,
         sha=hashlib.sha256(data).hexdigest()[:12],
+        path=path,
         card=card,
         metrics=metrics,
         meta=meta,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -148,6 +149,8 @@ class WorldModel:
     name: str = "untrained"
     sha: str = ""
     """First 12 hex digits of the sha256 of the weights file."""
+    path: Path | None = None
+    """Directory that it was loaded from."""
     card: Mapping[str, Any] = field(default_factory=dict)
     """Data card: what it was trained on."""
     metrics: Mapping[str, Any] = field(default_factory=dict)

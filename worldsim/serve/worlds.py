@@ -6,13 +6,12 @@ import base64
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from worldsim.errors import EnvError
-from worldsim.model import CHECKPOINTS, WorldModel, bundled, load
+from worldsim.model import WorldModel, bundled, load
 from worldsim.serve.drive import check_pair
 from worldsim.serve.messages import jpeg
 from worldsim.serve.truth import TruthProcess
@@ -138,8 +137,8 @@ def _picture(frame: np.ndarray) -> str:
 
 def _watch(env: WorldModelEnv, model: Any, uncertainty: str | None, threads: int | None) -> Watch | None:
     if uncertainty is None:
-        places = [CHECKPOINTS / env.model.name, Path(str(model)), Path(str(model)) / "checkpoint"]
-        if not any((place / CALIBRATION_FILE).is_file() for place in places):
+        place = env.model.path
+        if place is None or not (place / CALIBRATION_FILE).is_file():
             return None
     gauge = open_gauge(uncertainty or True, model, env.model)
     return None if gauge is None else Watch(gauge, threads)

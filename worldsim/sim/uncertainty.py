@@ -182,8 +182,10 @@ def open_gauge(uncertainty: bool | str | Calibration, model: Any, loaded: WorldM
     if uncertainty is False:
         return None
     if uncertainty is True:
-        name = loaded.name if isinstance(model, WorldModel) else str(model)
-        uncertainty = str(find_checkpoint(name) / CALIBRATION_FILE)
+        place = loaded.path if isinstance(model, WorldModel) else find_checkpoint(str(model))
+        if place is None:
+            raise CheckpointError("a model that was not loaded has no calibration; give uncertainty a path or one")
+        uncertainty = str(place / CALIBRATION_FILE)
     calibration = uncertainty if isinstance(uncertainty, Calibration) else Calibration.load(uncertainty)
     return Gauge(loaded, calibration)
 
