@@ -11,11 +11,10 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from prompts import TRUTH, WARM, drive
 
 import worldsim
 
-TRUTH = "worldsim/City-v0"
-WARM = 24  # true steps before the prompt
 SCENES = (
     {"time_of_day": "night", "weather": "clear"},
     {"time_of_day": "day", "weather": "clear"},
@@ -45,27 +44,13 @@ def main() -> None:
     env = gym.make(TRUTH, disable_env_checker=True)
     rows, seed = [], options.seed
     for scene in SCENES:
-        frames, actions = None, None
-        while frames is None:
-            frames, actions = drive(env, seed, scene, WARM + options.step)
+        driven = None
+        while driven is None:
+            driven = drive(env, seed, {**scene, "traffic": "light"}, WARM + options.step)
             seed += 1
-        rows.append(imagined(model, frames, actions, options.step))
+        rows.append(imagined(model, *driven, options.step))
     env.close()
     draw_sheet(rows, options.output, options.step)
-
-
-def drive(env: gym.Env, seed: int, scene: dict, num_steps: int) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
-    """Return the frames (T + 1, H, W, 3) and actions (T, A) of a true drive; twice None if it ends early."""
-    obs, info = env.reset(seed=seed, options={"variation": {**scene, "traffic": "light", "change": "none"}})
-    act = env.unwrapped.policies["expert"](seed)
-    frames, actions = [obs], []
-    for _ in range(num_steps):
-        actions.append(act(obs, info))
-        obs, _, terminated, _, info = env.step(actions[-1])
-        frames.append(obs)
-        if terminated:
-            return None, None
-    return np.stack(frames), np.stack(actions)
 
 
 def imagined(model: worldsim.WorldModel, frames: np.ndarray, actions: np.ndarray, num_steps: int) -> list[np.ndarray]:
