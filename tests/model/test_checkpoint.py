@@ -107,3 +107,5 @@ def test_the_vocabulary_knows_what_it_does_not_know():
     with pytest.raises(PromptError, match="2000 characters"):
         vocabulary.understand("rain " * 1000)
     assert Vocabulary(vocabulary.tokens).encode("rainy night") == vocabulary.encode("rainy night")
+    *many, last = vocabulary.encode("night " * 300 + "rainy")  # every known word of a long prompt counts
+    assert (set(many), [last]) == (set(vocabulary.encode("night")), vocabulary.encode("rainy"))

@@ -31,7 +31,6 @@ __all__ = [
 MAX_PROMPT_CHARS = 2000
 SENTENCE_DIM = 512
 _SAME_MEANING = 0.5  # cosine: of 20 Chinese and English pairs the true ones lay above .55, wrong ones below .48
-_MAX_TOKENS = 48
 _PIECE = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+|[㐀-鿿]+", re.IGNORECASE)
 _OTHER = re.compile(r"[^\W\d_a-zA-Z㐀-鿿]+")  # letters of scripts that nothing here reads
 _FILLER = frozenset(
@@ -81,7 +80,7 @@ class Vocabulary:
         if not text:
             return []
         tokens = (token for piece in split_words(text) for token in _tokens_of(piece))
-        return [self._index[token] for token in tokens if token in self._index][:_MAX_TOKENS]
+        return [self._index[token] for token in tokens if token in self._index]
 
     def understand(self, prompt: str) -> tuple[list[str], list[str]]:
         """Return the known and the unknown words of a prompt, without filler words.

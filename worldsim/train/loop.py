@@ -90,7 +90,7 @@ def train(
         minutes, steps: Budget; one of them.
         resume: Continue the run in ``run``.
         val: Store with held-out rollouts; a fiftieth of the episodes is held out if None.
-        init: Checkpoint to start from instead of random weights; see `inherit`.
+        init: Checkpoint to start from instead of random weights; see `inherit`. A resumed run goes on from its own.
         seed: Of weights, windows and noise.
         threads: CPU threads; torch's default if None.
         device: ``auto``, ``cpu`` or ``cuda``.

@@ -305,7 +305,7 @@ _FRAMES = {
            "{lead},{time},{weather},{traffic}", "{traffic},{weather},{time},{lead}",
            "{time},{traffic},{weather},{lead}", "{lead},{weather},{traffic},{time}"),
 }  # fmt: skip
-_MOST_EXTRAS_ZH = 2  # a longer caption would not fit into the text encoder
+_MOST_EXTRAS_ZH = 2  # in a longer caption each word would say less: the text encoder averages them
 
 
 def scene_values(facts: Mapping[str, Any]) -> dict[str, str]:
