@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
+from worldsim._json import plain
 from worldsim.errors import EnvError
 
 __all__ = ["STDOUT", "Progress", "console", "figure", "show_progress", "show_table", "write_json"]
@@ -98,7 +99,7 @@ def write_json(target: str | None, data: Mapping[str, Any] | Sequence[Any]) -> N
     """
     if target is None:
         return
-    text = json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False)
     if target == STDOUT:
         sys.stdout.write(text + "\n")
         return
@@ -106,15 +107,3 @@ def write_json(target: str | None, data: Mapping[str, Any] | Sequence[Any]) -> N
         Path(target).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise EnvError(f"the JSON file {target} cannot be written: {error.strerror}; choose another path") from None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy arrays and numbers
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -8,7 +8,7 @@ import worldsim
 from tests.model.helpers import CAPTIONS, box_spec, shaken_model, some_context
 from worldsim.errors import CheckpointError, PromptError
 from worldsim.model import Start, Vocabulary, save
-from worldsim.model.checkpoint import versions_of
+from worldsim.model.checkpoint import versions_of, write_json
 from worldsim.rollout import Caption
 
 
@@ -89,6 +89,16 @@ def test_what_is_missing_or_damaged_is_named(saved, tmp_path):
     (saved / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="do not fit"):
         worldsim.load(saved)
+
+
+def test_metrics_that_have_no_value_are_null_in_the_file(tmp_path):
+    write_json(tmp_path / "metrics.json", {"skill": [0.5, float("nan")], "last": np.float32("inf")})
+    text = (tmp_path / "metrics.json").read_text()
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    assert json.loads(text, parse_constant=refuse) == {"skill": [0.5, None], "last": None}
 
 
 def test_the_vocabulary_knows_what_it_does_not_know():

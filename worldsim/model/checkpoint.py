@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 
 import worldsim
+from worldsim._json import plain
 from worldsim.errors import CheckpointError
 from worldsim.model.presets import ModelConfig
 from worldsim.model.spec import ModelSpec
@@ -223,8 +224,8 @@ def versions_of(packages: Sequence[str]) -> dict[str, str]:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file that appears whole or not at all."""
-    write_file(path, (json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode())
+    """Write a JSON file that appears whole or not at all; numbers that are not finite become null."""
+    write_file(path, (json.dumps(plain(value), indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode())
 
 
 def write_file(path: Path, data: bytes) -> None:

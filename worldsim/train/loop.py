@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from worldsim._json import plain
 from worldsim.collect import interrupt_after
 from worldsim.errors import CheckpointError, StoreError, WorldsimError
 from worldsim.model import (
@@ -511,7 +512,7 @@ class _Trainer:
             return
         line = {"step": self.step, "minutes": self.elapsed_s / 60, **record}
         with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(plain(line)) + "\n")
         if self.board is not None:
             self.board.write(line, strip)
 

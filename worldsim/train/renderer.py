@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from worldsim._json import plain
 from worldsim.collect import env_fingerprint, interrupt_after
 from worldsim.errors import CheckpointError, WorldsimError
 from worldsim.model import (
@@ -316,7 +317,7 @@ class _Trainer:
     def _write(self, record: dict[str, Any]) -> None:
         line = {"step": self.step, "minutes": self.elapsed_s / 60, **record}
         with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(plain(line)) + "\n")
 
     def save(self) -> None:
         """Write the state for resuming and the checkpoint for use."""
