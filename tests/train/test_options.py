@@ -1,7 +1,6 @@
 """What a training can be asked for: choices as actions, factors, mirrors, other text encoders, events."""
 
 import sys
-from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -45,17 +44,6 @@ def test_a_world_of_choices_is_collected_trained_and_dreamt(tmp_path, kind):
     obs, _ = env.reset(seed=0)
     obs = env.step(env.action_space.sample())[0]
     assert obs.shape == (40, 50, 3)
-
-
-def test_flows_that_a_model_was_trained_with_stay_with_its_resumed_run_and_its_children(store_path, tmp_path):
-    quiet = {"preset": "tiny", "log": lambda line: None}
-    config = TrainConfig(**QUICK, num_flows=2)
-    train(store_path, tmp_path / "run", steps=2, config=config, **quiet)
-    train(store_path, tmp_path / "run", steps=3, config=TrainConfig(**QUICK), resume=True, **quiet)
-    train(store_path, tmp_path / "child", steps=1, config=TrainConfig(**QUICK), init=tmp_path / "run", **quiet)
-    assert [worldsim.load(tmp_path / name).config.num_flows for name in ("run", "child")] == [2, 2]
-    with pytest.raises(CheckpointError, match=r"num_flows=2.* num_flows=3"):
-        train(store_path, tmp_path / "run", steps=3, config=replace(config, num_flows=3), resume=True, **quiet)
 
 
 def test_a_model_can_be_told_the_factors_it_was_trained_with(store_path, tmp_path):

@@ -115,30 +115,6 @@ def test_a_child_with_new_words_and_a_longer_memory_starts_as_its_parent():
         inherit(Networks(replace(config, dim=64), parent.spec, words), replace(config, dim=64), parent)
 
 
-def test_a_child_with_more_flows_draws_nearly_what_its_parent_does_and_learns_through_all_of_them():
-    parent = shaken_model()
-    parent.networks.float()
-    spec, config = parent.spec, replace(parent.config, num_flows=3)
-    child = Networks(config, spec, parent.networks.text.vocabulary)
-    inherit(child, config, parent)
-    still = torch.rand((2, 1, 1, 3, spec.height, spec.width)).expand(-1, -1, 2, -1, -1, -1) * 2 - 1
-    text = torch.zeros((2, 1, config.text_dim))
-    given = (
-        None,
-        torch.zeros(2, 1),
-        still,
-        torch.zeros(2, 1, spec.action_dim),
-        torch.zeros(2, 1, dtype=torch.long),
-        text,
-    )
-    expected, found = parent.networks.denoiser(*given), child.denoiser(*given)
-    assert (expected.frame - still[:, :, 0]).abs().mean() > 0.05
-    assert (found.frame - expected.frame).abs().mean() < 0.1 * (expected.frame - still[:, :, 0]).abs().mean()
-    (pull,) = torch.autograd.grad(found.frame.square().sum(), [child.denoiser.to_pixels.weight])
-    by_channel = pull.unflatten(0, (-1, config.patch**2)).abs().sum(dim=(1, 2))
-    assert (by_channel[-4:] > 0).all()
-
-
 def test_a_child_with_other_actions_learns_them_anew_and_keeps_the_rest():
     parent = shaken_model()
     parent.networks.float()

@@ -6,7 +6,7 @@ Three ideas carry it.
 
 1. A simulated world is mostly the last frame, moved: the head gives a flow per pixel, the previous frame is warped by
    it, and small convolutions paint new colours through a mask where something is new. It starts as "copy the last
-   frame". With several flows the convolutions also mix what each of them moved.
+   frame".
 2. Each frame has its own noise level tau, so that known and imagined frames live in one sequence. The noisy frame
    enters as the linear least-squares estimate of its change against the previous frame; at tau = 0 that estimate is
    zero, so that the first denoiser call predicts the mean and costs no capacity for ignoring noise.
@@ -17,7 +17,6 @@ Three ideas carry it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,25 +27,13 @@ from torch import nn
 from worldsim.model.presets import ModelConfig
 from worldsim.model.warp import warp
 
-__all__ = [
-    "FLOW_SCALE",
-    "MAX_AGE",
-    "Block",
-    "Denoised",
-    "Denoiser",
-    "SpaceBlock",
-    "TimeBlock",
-    "fourier",
-    "mixed",
-    "wiener",
-]
+__all__ = ["FLOW_SCALE", "MAX_AGE", "Block", "Denoised", "Denoiser", "SpaceBlock", "TimeBlock", "fourier", "wiener"]
 
 MAX_AGE = 8
 """Beyond so many own predictions in a row, a context counts as equally old."""
 FLOW_SCALE = 4.0
 """Pixels per unit of the head's output."""
 _MASK_BIAS = -5.0  # the model starts as "copy the last frame"
-_FURTHER_BIAS = -3.0  # and nearly by its first flow alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +43,7 @@ class Denoised:
     frame: torch.Tensor
     """(B, T, 3, H, W) clean frame in [-1, 1] (not clamped)."""
     flow: torch.Tensor
-    """(B, T, 2, H, W) pixels; of several flows the mean, weighted as they are mixed."""
+    """(B, T, 2, H, W) pixels."""
     mask: torch.Tensor
     """(B, T, 1, H, W) share of new colours in [0, 1]."""
     reward: torch.Tensor
@@ -173,14 +160,12 @@ class Denoiser(nn.Module):
             [SpaceBlock(config) if i % 2 == 0 else TimeBlock(config) for i in range(config.depth)]
         )
         self.modulate_out = nn.Linear(dim, 2 * dim)
-        # Further flows come last in every layer, so that a model with one can be the beginning of one with several.
-        further = config.num_flows - 1
-        self.to_pixels = nn.Linear(dim, patch * patch * (2 + config.pixel_dim + 2 * further))
+        self.to_pixels = nn.Linear(dim, patch * patch * (2 + config.pixel_dim))
         self.paint = nn.ModuleList(
             [
-                nn.Conv2d(6 + config.pixel_dim + 3 * further, config.paint_dim, 3, padding=1),
+                nn.Conv2d(config.pixel_dim + 6, config.paint_dim, 3, padding=1),
                 nn.Conv2d(config.paint_dim, config.paint_dim, 3, padding=1),
-                nn.Conv2d(config.paint_dim, 4 + further, 1),
+                nn.Conv2d(config.paint_dim, 4, 1),
             ]
         )
         self.to_scalars = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, 2))
@@ -195,14 +180,12 @@ class Denoiser(nn.Module):
         pixels = self.config.patch**2
         with torch.no_grad():
             self.to_pixels.weight[: 2 * pixels] = 0
-            self.to_pixels.weight[(2 + self.config.pixel_dim) * pixels :] = 0
             self.to_pixels.bias.zero_()
             last = self.paint[-1]
             assert isinstance(last, nn.Conv2d)
             assert last.bias is not None
             last.weight[0] = 0
-            last.weight[4:] = 0
-            last.bias.copy_(torch.tensor([_MASK_BIAS, 0.0, 0.0, 0.0] + [_FURTHER_BIAS] * (self.config.num_flows - 1)))
+            last.bias.copy_(torch.tensor([_MASK_BIAS, 0.0, 0.0, 0.0]))
 
     def forward(
         self,
@@ -252,27 +235,21 @@ class Denoiser(nn.Module):
         x = _norm(x) * (1 + scale) + shift
         scalars = self.to_scalars(x.mean(dim=2)).float()  # (B, T, 2)
 
-        out = self._unpatch(self.to_pixels(x)).float()  # (B T, 2 + pixel_dim + 2 (F - 1), H, W) for F flows
-        further = self.config.num_flows - 1
-        flow, features, *others = out.split([2, self.config.pixel_dim] + [2] * further, dim=1)
-        flows = [FLOW_SCALE * part for part in (flow, *others)]
-        everywhere = [warp(last.flatten(0, 1).float(), part) for part in flows]  # (B T, 3, H, W) each
-        moved = everywhere[0]
+        out = self._unpatch(self.to_pixels(x))  # (B T, 2 + pixel_dim, H, W)
+        flow = FLOW_SCALE * out[:, :2].float()
+        moved = warp(last.flatten(0, 1).float(), flow)  # (B T, 3, H, W)
         if noisy is None:
             change = torch.zeros_like(moved)
         else:
             gain = wiener(tau, self.config.residual_std)[:, :, None, None, None]
             change = ((noisy - tau[:, :, None, None, None] * moved.unflatten(0, (batch, frames))) * gain).flatten(0, 1)
-        y = torch.cat([moved, change / self.config.residual_std, features, *everywhere[1:]], dim=1)
+        y = torch.cat([moved, change / self.config.residual_std, out[:, 2:].float()], dim=1)
         y = y.contiguous(memory_format=torch.channels_last)
         for layer in self.paint[:-1]:
             y = F.silu(layer(y))
-        y = self.paint[-1](y).float()  # (B T, 4 + F - 1, H, W)
-        mask, flow = y[:, :1].sigmoid(), flows[0]
-        if len(flows) > 1:
-            shares = F.pad(y[:, 4:], (0, 0, 0, 0, 1, 0)).softmax(dim=1).split(1, dim=1)  # (B T, 1, H, W) each
-            moved, flow = mixed(shares, everywhere), mixed(shares, flows)
-        frame = moved + mask * (y[:, 1:4] - moved)
+        y = self.paint[-1](y).float()  # (B T, 4, H, W)
+        mask = y[:, :1].sigmoid()
+        frame = moved + mask * (y[:, 1:] - moved)
         split = {"sizes": (batch, frames), "dim": 0}
         return Denoised(
             frame=frame.unflatten(**split),
@@ -299,14 +276,6 @@ class Denoiser(nn.Module):
             tokens, "b t (y x) (c p q) -> (b t) c (y p) (x q)", p=patch, q=patch, y=self.grid[0], x=self.grid[1]
         )
         return image[:, :, : self.height, : self.width]
-
-
-def mixed(shares: Sequence[torch.Tensor], parts: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the sum of ``parts``, each times its share."""
-    total = shares[0] * parts[0]
-    for share, part in zip(shares[1:], parts[1:], strict=True):
-        total = total + share * part
-    return total
 
 
 def wiener(tau: torch.Tensor, residual_std: float) -> torch.Tensor:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from worldsim.model.denoiser import FLOW_SCALE, Block, Denoiser, TimeBlock, fourier, mixed, wiener
+from worldsim.model.denoiser import FLOW_SCALE, Block, Denoiser, TimeBlock, fourier, wiener
 from worldsim.model.warp import sample_cubic
 
 __all__ = ["Frame", "FrameDenoiser"]
@@ -77,12 +77,11 @@ class FrameDenoiser:
         weight, bias = denoiser.to_pixels.weight, denoiser.to_pixels.bias
         assert bias is not None
         pixels, pixel_bias = weight.unflatten(0, (-1, patch, patch)), bias.unflatten(0, (-1, patch, patch))
-        self._num_features = config.pixel_dim
-        flows = [0, 1, *range(2 + config.pixel_dim, len(weight) // size)]
         self._to_flow, self._to_features = (
             _Linear(pixels[part].movedim(0, 2).flatten(0, 2), pixel_bias[part].movedim(0, 2).flatten())
-            for part in (flows, slice(2, 2 + config.pixel_dim))
+            for part in (slice(0, 2), slice(2, None))
         )  # rows in the order (p q c)
+        self._num_features = len(weight) // size - 2
         first, *others = (layer for layer in denoiser.paint if isinstance(layer, nn.Conv2d))
         self._first = {
             False: (_last(torch.cat([first.weight[:, :3], first.weight[:, 6:]], dim=1)), _bfloat(first.bias)),
@@ -154,25 +153,18 @@ class FrameDenoiser:
         self, x: torch.Tensor, noisy: torch.Tensor | None, tau: torch.Tensor, last: torch.Tensor
     ) -> torch.Tensor:
         """Return the frame (B, H, W, 3) that tokens (B, N, D) say: the last one moved, and new colours where needed."""
-        flows = self._unpatch(self._to_flow(x), 2 * self.config.num_flows).float()  # (B, H, W, 2 F)
-        image = last.permute(0, 3, 1, 2).contiguous()
-        moved, *further = (
-            sample_cubic(image, torch.addcmul(self._still, flow, self._flow_scale)).permute(0, 2, 3, 1)
-            for flow in flows.split(2, dim=-1)
-        )  # (B, H, W, 3) each
+        flow = self._unpatch(self._to_flow(x), 2).float()  # (B, H, W, 2)
+        places = torch.addcmul(self._still, flow, self._flow_scale)
+        moved = sample_cubic(last.permute(0, 3, 1, 2).contiguous(), places).permute(0, 2, 3, 1)  # (B, H, W, 3)
         known = [moved, *self._change(noisy, tau, moved)]
         features = self._unpatch(self._to_features(x), self._num_features)
-        also = [part.to(torch.bfloat16) for part in further]
-        y = torch.cat([*(part.to(torch.bfloat16) for part in known), features, *also], dim=-1)
-        y = y.permute(0, 3, 1, 2)  # (B, 3 or 6 + features + 3 (F - 1), H, W), pixels last in memory
+        y = torch.cat([*(part.to(torch.bfloat16) for part in known), features], dim=-1)
+        y = y.permute(0, 3, 1, 2)  # (B, 3 or 6 + features, H, W), pixels last in memory
         y = F.conv2d(y, *self._first[noisy is not None], padding=1)
         for weight, bias in self._others:
             y = F.conv2d(F.silu(y, inplace=True), weight, bias, padding=weight.shape[-1] // 2)
-        y = y.permute(0, 2, 3, 1).float()  # (B, H, W, 4 + F - 1)
-        if further:
-            shares = F.pad(y[..., 4:], (1, 0)).softmax(dim=-1).split(1, dim=-1)  # (B, H, W, 1) each
-            moved = mixed(shares, (moved, *further))
-        return torch.lerp(moved, y[..., 1:4], y[..., :1].sigmoid())
+        y = y.permute(0, 2, 3, 1).float()  # (B, H, W, 4)
+        return torch.lerp(moved, y[..., 1:], y[..., :1].sigmoid())
 
     def _patches(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, H, W, C) to (B, N, p p C), padded to whole patches by repeating the edge."""

@@ -23,9 +23,6 @@ class ModelConfig:
     """Hidden width of a block's feed-forward layer."""
     num_context: int = 16
     """Frames the model starts from, and the temporal window of its attention."""
-    num_flows: int = 1
-    """Ways in which the last frame is moved at once, of which each pixel takes its own mixture: what moves and what is
-    behind it can then each move evenly, and only the mixture needs an edge."""
     pixel_dim: int = 14
     """Channels per pixel that the tokens hand to the painting convolutions."""
     paint_dim: int = 24

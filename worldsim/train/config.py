@@ -34,8 +34,6 @@ class TrainConfig(Budget):
     mirror: tuple[int | str, ...] = ()
     """Names or numbers of the actions whose sign turns when a picture is mirrored left to right; with any, half of the
     windows are."""
-    num_flows: int = 1
-    """Ways in which the last frame is moved at once (see `ModelConfig`); at least those of the model begun with."""
     text_encoder: str = "words"
     """``words`` or ``sentence``; see `worldsim.model.text`."""
     factors: tuple[str, ...] = ()

@@ -19,24 +19,18 @@ def inherit(networks: Networks, config: ModelConfig, parent: WorldModel, factor_
 
     Words that the parent knows keep their embedding, new ones and new factors begin at zero; the parent's factors must
     be the first. Where actions are another count of numbers, their meaning is learned anew. A longer memory treats its
-    oldest frames as the parent treated its own oldest one. Flows that the parent lacks begin as in a new model.
+    oldest frames as the parent treated its own oldest one.
 
     Args:
         networks: Filled in place.
         config: Their architecture.
-        parent: Of the same architecture but for ``num_context``, ``sampler_steps`` and a lower ``num_flows``, and of
-            the same frame size.
+        parent: Of the same architecture but for ``num_context`` and ``sampler_steps``, and of the same frame size.
         factor_names: Of the new model; the parent's first.
 
     Raises:
         CheckpointError: If the parent is of another kind.
     """
-    same = replace(
-        parent.config,
-        num_context=config.num_context,
-        sampler_steps=config.sampler_steps,
-        num_flows=max(config.num_flows, parent.config.num_flows),
-    )
+    same = replace(parent.config, num_context=config.num_context, sampler_steps=config.sampler_steps)
     own = networks.denoiser
     theirs = parent.networks.denoiser
     size, their_size = (own.height, own.width), (theirs.height, theirs.width)
@@ -59,21 +53,7 @@ def inherit(networks: Networks, config: ModelConfig, parent: WorldModel, factor_
         if name.endswith("distance_bias"):  # (heads, num_context)
             longer = config.num_context - value.shape[1]
             weights[name] = torch.cat([value, value[:, -1:].expand(-1, max(longer, 0))], dim=1)[:, : config.num_context]
-    if config.num_flows > parent.config.num_flows:
-        weights |= _with_more_flows(networks, weights)
     networks.load_state_dict(weights)
-
-
-def _with_more_flows(networks: Networks, theirs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the layers that flows pass through, those of the parent and after them the new ones' own beginning."""
-    layers = {}
-    for name, own in networks.state_dict().items():
-        if name.startswith(("denoiser.to_pixels.", "denoiser.paint.")):
-            layers[name] = own.clone()
-            layers[name][tuple(slice(0, size) for size in theirs[name].shape)] = theirs[name]
-    new = layers["denoiser.paint.0.weight"][:, theirs["denoiser.paint.0.weight"].shape[1] :]
-    new.zero_()  # painting does not look at the new flows yet
-    return layers
 
 
 def _words(networks: Networks, parent: WorldModel, theirs: torch.Tensor) -> torch.Tensor:

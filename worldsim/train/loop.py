@@ -166,15 +166,11 @@ class _Trainer:
             )
         if settings.shard and ranks.size == 1:
             raise WorldsimError("shard divides a network among processes; start several with torchrun, or leave it out")
-        parent = load(init) if init is not None and not saved else None
-        begun = ModelConfig(**saved["config"]) if saved else None
-        origin = begun or (parent.config if parent else None)
-        num_flows = max(settings.num_flows, origin.num_flows if origin else 1)
-        self.config = replace(PRESETS[preset](), text_encoder=settings.text_encoder, num_flows=num_flows)
-        if begun and begun != self.config:
+        self.config = replace(PRESETS[preset](), text_encoder=settings.text_encoder)
+        if saved and saved.get("config", asdict(self.config)) != asdict(self.config):
             raise CheckpointError(
-                f"{path} was begun as {begun}, and is resumed as {self.config}; name the same preset, text encoder and "
-                "num_flows"
+                f"{path} was begun as {saved['config']}, and is resumed as {asdict(self.config)}; name the same preset "
+                "and text encoder"
             )
         self.spec, self.fingerprint = world_of(store)
         self.spec = replace(self.spec, **factor_ranges(store, settings.factors))
@@ -219,7 +215,8 @@ class _Trainer:
                     f"{path} was begun with other factors, actions or a frame size than this store and these settings "
                     "give; resume it with those that it was begun with"
                 ) from None
-        elif parent is not None:
+        elif init is not None:
+            parent = load(init)
             inherit(networks, self.config, parent, self.spec.factor_names)
             self.parent = parent.sha
         self.blank = copy.deepcopy(networks).requires_grad_(False)  # what the average is filled into
