@@ -19,14 +19,14 @@ from worldsim.model import TEXT_ENCODERS, ModelConfig, ModelSpec, Networks, Voca
 from worldsim.train.draws import Inputs
 from worldsim.train.objective import losses
 
-__all__ = ["Memory", "estimate", "free_bytes", "kept_bytes"]
+__all__ = ["MemoryNeed", "estimate", "free_bytes", "kept_bytes"]
 
 _MEMINFO = Path("/proc/meminfo")
 _COPIES = 5  # float32 numbers per parameter: itself, its gradient, two of the optimizer, the average
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class MemoryNeed:
     """Bytes that one process takes."""
 
     frames: int
@@ -52,7 +52,7 @@ def estimate(
     length: int,
     shards: int,
     first_frames: int = 0,
-) -> Memory:
+) -> MemoryNeed:
     """Return what a process will take.
 
     Args:
@@ -64,7 +64,7 @@ def estimate(
         shards: Among how many processes the network is divided.
         first_frames: First frames per window; see `TrainConfig.first_frame_share`.
     """
-    return Memory(
+    return MemoryNeed(
         frames=num_frames * spec.height * spec.width * 3,
         network=4 * _COPIES * num_parameters // shards,
         kept=windows * sum(kept_bytes(config, spec, frames) for frames in (length, first_frames) if frames),
