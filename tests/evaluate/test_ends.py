@@ -10,7 +10,7 @@ from scipy.special import expit
 from tiny_models import make_spec, write_checkpoint
 
 from worldsim.errors import EnvError
-from worldsim.evaluate.ends import calibrate_ends, fit_logit, reliability
+from worldsim.evaluate.ends import _agreement, calibrate_ends, fit_logit, reliability
 from worldsim.model import load
 
 
@@ -34,6 +34,14 @@ def test_reliability_counts_every_step_once():
     assert [(row["n"], row["true"]) for row in found["reliability"]] == [(1, 0.0), (2, 0.5), (1, 1.0)]
     assert found["calibration_error"] == pytest.approx((0.001 + 2 * 0.3 + 0) / 4)
     assert found["brier"] == pytest.approx((0.001**2 + 0.2**2 + 0.8**2) / 4)
+
+
+def test_a_rare_large_reward_does_not_decide_the_correlation_of_ranks():
+    true = np.linspace(0, 1, 100)
+    said, crash = true + 0.5, np.where(np.arange(100) == 70, -50.0, true)
+    assert _agreement(said, true) == pytest.approx({"correlation": 1, "rank_correlation": 1, "mean_error": 0.5})
+    found = _agreement(said, crash)
+    assert abs(found["correlation"]) < 0.2 < 0.9 < found["rank_correlation"]
 
 
 def untrained(path, life):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
+from scipy.stats import rankdata
 
 from worldsim.errors import EnvError
 from worldsim.evaluate.clips import Clip, record_clips
@@ -54,7 +55,8 @@ def calibrate_ends(
         JSON values: ``scale``, ``bias``, and ``figures`` of the clips that were not fitted: ``before`` and ``after``
         with ``log_loss`` (nats per step), ``brier``, ``calibration_error``, ``reliability`` rows and ``ends`` as
         `compare` counts them; ``log_loss_of_rate``, what the mere frequency of ends would score; ``auroc``;
-        ``reward`` with the correlation and the mean error of imagined rewards.
+        ``reward`` with the correlation, that of ranks (which rare large rewards do not decide) and the mean error
+        of imagined rewards.
 
     Raises:
         EnvError: If there are too few ends, or the truth cannot be driven.
@@ -94,10 +96,7 @@ def calibrate_ends(
         "after": {**reliability(after, judged["end"]), "ends": termination_figures(clips[1::2], calibrated)},
         "log_loss_of_rate": _log_loss(np.full(len(after), fitted["end"].mean()), judged["end"]),
         "auroc": auroc(judged["logit"], judged["end"]),
-        "reward": {
-            "correlation": _correlation(judged["reward"], judged["true_reward"]),
-            "mean_error": float((judged["reward"] - judged["true_reward"]).mean()),
-        },
+        "reward": _agreement(judged["reward"], judged["true_reward"]),
         "judged_steps": len(judged["end"]),
         "judged_ends": int(judged["end"].sum()),
         "fitted_ends": int(fitted["end"].sum()),
@@ -171,6 +170,14 @@ def _logit(prob: np.ndarray) -> np.ndarray:
 def _log_loss(prob: np.ndarray, ends: np.ndarray) -> float:
     prob = np.clip(prob, 1e-12, 1 - 1e-12)
     return float(-np.where(ends, np.log(prob), np.log1p(-prob)).mean())
+
+
+def _agreement(said: np.ndarray, true: np.ndarray) -> dict[str, float | None]:
+    return {
+        "correlation": _correlation(said, true),
+        "rank_correlation": _correlation(rankdata(said), rankdata(true)),
+        "mean_error": float((said - true).mean()),
+    }
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float | None:
