@@ -2,9 +2,9 @@
 
 A world's camera takes one sample per pixel: an edge that moves by a fifth of a pixel turns whole pixels over, or none.
 Whoever knows a scene exactly but its places only to within part of a pixel can at best draw the mean of what it may be:
-here the same instant at four times the resolution, averaged over all samples within a quarter or half a pixel of the
-one that the world takes. Pixels that did not change by more than 10 levels are taken as known. The row "exactly" is the
-world's own sample at that resolution, and says how much else differs.
+here the same instant at four times the resolution, averaged over all samples within a quarter, half or all of a pixel
+of the one that the world takes. Pixels that did not change by more than 10 levels are taken as known. The row "exactly"
+is the world's own sample at that resolution, and says how much else differs.
 
     python benchmarks/edges.py worldsim/Lab-v0 --json benchmarks/edges/2026-11-22-lab.json
 """
@@ -22,11 +22,11 @@ import worldsim  # noqa: F401 - registers the worlds
 from worldsim._console import show_progress
 from worldsim.evaluate.setting import provenance
 from worldsim.evaluate.uncertainty import VALIDATION_SEED
+from worldsim.metrics import MOVING_LEVELS
 
 HORIZONS = (1, 4, 8, 16)
 WARM, STRIDE, STEPS = 20, 8, 60  # true steps before the first start, between two, and in all
-FINER = 4
-MOVED = 10  # levels of 255
+SIDE, FINER = 64, 4  # pixels of a frame's side, finer ones of a pixel's side
 REACH = {
     "exactly": 0,
     "within a quarter of a pixel": 1,
@@ -49,8 +49,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=VALIDATION_SEED)
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args()
-    coarse = gym.make(args.env, disable_env_checker=True)
-    finer = gym.make(args.env, height=64 * FINER, width=64 * FINER, disable_env_checker=True)
+    coarse = gym.make(args.env, height=SIDE, width=SIDE, disable_env_checker=True)
+    finer = gym.make(args.env, height=SIDE * FINER, width=SIDE * FINER, disable_env_checker=True)
     wrong = {name: np.zeros(len(HORIZONS)) for name in REACH}
     copied = np.zeros(len(HORIZONS))
     with show_progress() as progress:
@@ -59,7 +59,7 @@ def main() -> None:
             for i, horizon in enumerate(HORIZONS):
                 for start in range(WARM, len(frames) - horizon, STRIDE):
                     last, true = frames[start], frames[start + horizon]
-                    moved = (np.abs(true - last) > MOVED).any(-1)
+                    moved = (np.abs(true - last) > MOVING_LEVELS).any(-1)
                     copied[i] += np.square(last - true)[moved].sum()
                     for name in REACH:
                         wrong[name][i] += np.square(softened[name][start + horizon] - true)[moved].sum()

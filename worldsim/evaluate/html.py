@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
-
+from worldsim._json import plain
 from worldsim.evaluate.clips import Pair, conditions_of
 from worldsim.evaluate.sentences import limits, verdict
 from worldsim.page import Scene, Series, Track, chart_html, page_html, player_html
@@ -235,11 +234,7 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 
 def _pretty(value: Any) -> str:
-    return escape(json.dumps(value, indent=1, ensure_ascii=False, default=_plain))
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+    return escape(json.dumps(plain(value), indent=1, ensure_ascii=False))
 
 
 _MEANINGS = """
