@@ -61,6 +61,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=64, help="for the judge")
     parser.add_argument("--episodes", type=int, default=None, help="load so many of the episodes only")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=None, help="learning rate that an earlier round chose: no trials")
     parser.add_argument("--compile", action="store_true", help="compile the loss of every arm; needs a C++ compiler")
     return parser.parse_args()
 
@@ -109,7 +110,7 @@ def _agree(args: argparse.Namespace) -> None:
     path = args.out / "bakeoff.json"
     if path.exists():
         begun = json.loads(path.read_text())
-        if other := [f"{key} {begun[key]}" for key in settings if begun[key] != settings[key]]:
+        if other := [f"{key} {begun.get(key)}" for key in settings if begun.get(key) != settings[key]]:
             raise WorldsimError(f"{args.out} was begun with {', '.join(other)}; give the same, or another directory")
     else:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -123,7 +124,12 @@ def _run_arm(arm: Arm, setting: Setting, args: argparse.Namespace, path: Path) -
         return
     print(f"{path.name}: {arm.title}")
     rate = arm.rates[0]
-    if len(arm.rates) > 1:
+    if len(arm.rates) > 1 and args.rate is not None:
+        if args.rate not in arm.rates:
+            rates = ", ".join(f"{trial:g}" for trial in arm.rates)
+            raise WorldsimError(f"rate must be one of {rates}; got {args.rate:g}")
+        rate = args.rate
+    elif len(arm.rates) > 1:
         skills = {}
         for trial in arm.rates:
             result = _train(arm, setting, args, path / f"rate-{trial:g}", trial, _TRIAL_SHARE * args.minutes)
