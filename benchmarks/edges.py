@@ -49,8 +49,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=VALIDATION_SEED)
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args()
-    coarse = gym.make(args.env, height=SIDE, width=SIDE, disable_env_checker=True)
-    finer = gym.make(args.env, height=SIDE * FINER, width=SIDE * FINER, disable_env_checker=True)
+    try:
+        coarse = gym.make(args.env, height=SIDE, width=SIDE, disable_env_checker=True)
+        finer = gym.make(args.env, height=SIDE * FINER, width=SIDE * FINER, disable_env_checker=True)
+    except gym.error.Error as error:
+        parser.error(str(error))
     wrong = {name: np.zeros(len(HORIZONS)) for name in REACH}
     copied = np.zeros(len(HORIZONS))
     with show_progress() as progress:

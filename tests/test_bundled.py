@@ -6,6 +6,7 @@ import pytest
 
 import worldsim
 from worldsim.collect import env_fingerprint
+from worldsim.errors import PromptError
 from worldsim.model import CHECKPOINTS, bundled, bundled_renderers, load_renderer
 
 LIMITS = {64: (6_000_000, 12.1e6), 128: (12_000_000, 24.2e6)}  # pixels: parameters, bytes
@@ -49,6 +50,13 @@ def test_a_bundled_model_says_what_it_learned_from(name):
     assert unasked == (["terminated episodes"] if name == "lab-64" else [])  # the bench only truncates
     assert model.card["seeds"]["max"] < 100_000
     assert model.metrics["compare"]["checkpoint_sha"] == model.sha
+
+
+def test_a_prompt_of_unknown_words_is_answered_with_a_caption():
+    model = worldsim.load("city-64")
+    with pytest.raises(PromptError, match=r"no word of the prompt 'xyzzy' .* captions such as '") as caught:
+        model.understand("xyzzy")
+    assert any(repr(start.caption.en) in str(caught.value) for start in model.starts)
 
 
 def test_the_imagined_city_answers_to_steering():

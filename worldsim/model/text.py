@@ -117,9 +117,7 @@ class Vocabulary:
     def check(self, prompt: str, known: Sequence[str]) -> None:
         """Raise a PromptError if the known words of a prompt say nothing."""
         if not [word for word in known if word not in _FILLER and word not in _FILLER_ZH]:
-            raise PromptError(
-                f"no word of the prompt {prompt[:80]!r} was understood; known are words such as {self.examples()}"
-            )
+            raise PromptError(f"no word of the prompt {prompt[:80]!r} was understood")
 
     def _understand_chinese(self, run: str, known: list[str], unknown: list[str]) -> None:
         covered = [False] * len(run)
@@ -135,13 +133,6 @@ class Vocabulary:
                 elif not set(part) <= _FILLER_ZH:
                     unknown.append(part)
                 start = end
-
-    def examples(self) -> str:
-        """Return a few known words, for messages."""
-        english = [token for token in self.tokens if token[0].isascii() and len(token) > 3 and token not in _FILLER]
-        chinese = [token for token in self.tokens if not token[0].isascii() and len(token) == 2]
-        step_en, step_zh = max(1, len(english) // 5), max(1, len(chinese) // 3)
-        return ", ".join([*english[::step_en][:5], *chinese[::step_zh][:3]])
 
 
 class TextEncoder(Protocol):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from worldsim.errors import ActionError, EnvError
+from worldsim.errors import ActionError, EnvError, PromptError
 from worldsim.model.denoiser import MAX_AGE, Denoiser
 from worldsim.model.first_frame import FIRST_FRAME_STEPS, draw_first_frame
 from worldsim.model.frame import FrameDenoiser
@@ -199,7 +199,14 @@ class WorldModel:
         Raises:
             PromptError: If no word is known.
         """
-        return self.networks.text.understand(prompt)
+        try:
+            return self.networks.text.understand(prompt)
+        except PromptError as error:
+            seen = sorted({start.caption for start in self.starts}, key=lambda caption: len(caption.en))
+            if not seen:
+                raise
+            middle = seen[len(seen) // 3]  # neither the tersest nor the longest
+            raise PromptError(f"{error}; it learned from captions such as {middle.en!r} and {middle.zh!r}") from None
 
     @property
     def is_trained_for_first_frames(self) -> bool:
