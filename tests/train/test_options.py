@@ -18,6 +18,7 @@ from worldsim.train import TrainConfig, train
 from worldsim.train.data import action_numbers, factor_ranges
 from worldsim.train.draws import Draws
 from worldsim.train.memory import estimate, free_bytes, kept_bytes
+from worldsim.train.optimizer import Optimizer
 
 QUICK = {"batch": 2, "length": 6, "report_s": 0.0, "validate_s": 1e9, "save_s": 1e9}
 
@@ -191,4 +192,28 @@ def test_what_a_resumed_run_does_otherwise_is_said_and_what_it_cannot_do_is_refu
         "episodes 3 -> 4",
     }
     groups = torch.load(run / "state.pt", weights_only=True)["optimizer"]["param_groups"]
-    assert [group["weight_decay"] for group in groups] == [0.2, 0.0]
+    assert [group["weight_decay"] for group in groups] == [0.2, 0.0, 0.2]
+    adamw = TrainConfig(**config, muon_rate=0.0)
+    with pytest.raises(CheckpointError, match=r"begun with muon_rate=2\.5"):
+        train(store, run, preset="tiny", steps=4, resume=True, config=adamw, log=lambda line: None)
+
+
+def test_matrices_of_blocks_take_orthogonal_steps_and_all_else_adamws():
+    networks = torch.nn.ModuleDict({"blocks": torch.nn.Linear(16, 48), "out": torch.nn.Linear(16, 48)})
+    settings = TrainConfig(learning_rate=1e-3, weight_decay=0.0, muon_rate=2.0)
+    optimizer = Optimizer(networks, settings)
+    before = {name: value.detach().clone() for name, value in networks.named_parameters()}
+    generator = torch.Generator().manual_seed(0)
+    for value in networks.parameters():
+        value.grad = torch.randn(value.shape, generator=generator) * torch.logspace(-3, 0, value.shape[-1])
+    optimizer.set_rate(5e-4)
+    optimizer.step()
+    moved = {name: value.detach() - before[name] for name, value in networks.named_parameters()}
+    directions = torch.linalg.svdvals(moved["blocks.weight"])
+    given = torch.linalg.svdvals(networks["blocks"].weight.grad)
+    assert given.max() > 500 * given.min()
+    assert directions.max() < 10 * directions.min()
+    assert moved["blocks.weight"].square().mean().sqrt() == pytest.approx(2 * 0.2 * 5e-4, rel=0.3)
+    for name in ("out.weight", "out.bias", "blocks.bias"):
+        torch.testing.assert_close(moved[name].abs(), torch.full_like(moved[name], 5e-4), rtol=1e-3, atol=0)
+    assert len(Optimizer(networks, TrainConfig(muon_rate=0.0)).param_groups) == 2

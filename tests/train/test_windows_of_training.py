@@ -13,7 +13,7 @@ from worldsim.train.config import TrainConfig
 from worldsim.train.data import Batch, Dataset, mirrored
 from worldsim.train.draws import Draws
 from worldsim.train.inherit import inherit
-from worldsim.train.objective import Objective, make_inputs
+from worldsim.train.objective import Objective, balance, losses, make_inputs
 from worldsim.train.plan import make_plan
 
 
@@ -48,6 +48,27 @@ def test_padding_in_training_is_what_encode_does_with_a_short_context():
             torch.zeros(3, window - 1, model.config.text_dim),
         )
     torch.testing.assert_close(state.cache, whole.cache.to(torch.bfloat16))
+
+
+def test_windows_in_which_little_moves_count_more_if_asked():
+    frames = torch.zeros(4, 3, 8, 8, 3, dtype=torch.uint8)
+    for window, levels in enumerate((2, 20, 200, 0)):
+        frames[window, 1] = levels  # up and down again
+    assert balance(frames, 400.0, 0.5).tolist() == pytest.approx([4.0, 1.0, 0.25, 4.0])  # 10 and .1 without a limit
+    assert balance(frames, 400.0, 0.2).tolist()[:3] == pytest.approx([100**0.2, 1.0, 100**-0.2])
+
+
+def test_a_windows_weight_is_that_of_its_squared_error():
+    model, contrast, results = shaken_model(), torch.zeros(()), {}
+    tokens = torch.zeros(3, 6, 1, dtype=torch.long)
+    for weight in (None, torch.tensor([1.0, 3.0, 1.0])):
+        inputs = make_inputs(_batch(), tokens, Draws([0, 1, 2]), weight=weight)
+        with torch.autocast("cpu", torch.bfloat16):
+            results[weight is None] = losses(model.networks, inputs, contrast)
+    plain, weighted = results[True], results[False]
+    error = (plain.frames - inputs.target)[1].square().mean() / model.config.residual_std**2
+    assert float(weighted.total - plain.total) == pytest.approx(float(2 * error / 3), rel=1e-3)
+    torch.testing.assert_close(weighted.frame, plain.frame)  # what is reported has no weights
 
 
 def test_a_mirrored_window_shows_the_other_side_and_turns_the_named_action_only():

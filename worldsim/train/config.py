@@ -24,8 +24,14 @@ class TrainConfig(Budget):
     """Whether several processes divide the network among themselves (FSDP2); else each holds a copy (DDP)."""
     length: int = 24
     """Steps per window."""
+    muon_rate: float = 2.5
+    """Learning rate of the blocks' matrices, whose steps are made orthogonal (Muon), as a multiple of
+    ``learning_rate``; 0 leaves them to AdamW as well."""
     ends_share: float = 0.1
     """Share of the windows that hold an end of an episode by the world itself, which are rare otherwise."""
+    balance: float = 0.0
+    """Power of its change from frame to frame by which a window's squared error is divided, relative to the mean: above
+    0, scenes in which little moves count more."""
     prompts_share: float = 0.0
     """Share of the windows in which the caption changes, as after a prompt, which may be rare otherwise."""
     text_drop_share: float = 0.25

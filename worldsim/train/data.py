@@ -91,6 +91,13 @@ class Dataset:
         """Number of frames."""
         return len(self.frames)
 
+    def mean_change(self, num_frames: int = 4096) -> float:
+        """Return the mean squared levels between two frames, of some frames that are always the same."""
+        rng = np.random.default_rng(0)
+        episode = rng.choice(len(self.lengths), num_frames, p=self.lengths / self.lengths.sum())
+        rows = torch.from_numpy(self.offsets[episode] + rng.integers(self.lengths[episode]))
+        return float((self.frames[rows + 1].float() - self.frames[rows].float()).square().mean())
+
     def windows(self, length: int, *, lead: int = 0) -> np.ndarray:
         """Return (M,) rows at which a window of ``length`` steps fits into its episode, ``lead`` steps after its start.
 

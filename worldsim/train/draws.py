@@ -54,5 +54,7 @@ class Inputs:
     """(B, T)."""
     terminated: torch.Tensor
     """(B, T)."""
+    weight: torch.Tensor
+    """(B, T) of the squared errors."""
     guide: torch.Tensor
     """(B, T, 2, H, W) pixels, the flow that the networks themselves see behind true contexts; zeros where unknown."""

@@ -46,6 +46,7 @@ def make_first_frames(batch: Batch, text: torch.Tensor, draws: Draws) -> Inputs:
         factors=batch.factors * keep[:, 1],
         reward=torch.zeros_like(tau),
         terminated=torch.zeros_like(tau),
+        weight=torch.ones_like(tau),
         guide=torch.zeros(*target.shape[:2], 2, *target.shape[3:]),
     )
 

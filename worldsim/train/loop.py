@@ -50,7 +50,8 @@ from worldsim.train.first_frames import first_frame_loss, make_first_frames
 from worldsim.train.git import commit_name
 from worldsim.train.inherit import inherit
 from worldsim.train.memory import estimate, free_bytes
-from worldsim.train.objective import Losses, Objective, losses, make_inputs
+from worldsim.train.objective import Losses, Objective, balance, losses, make_inputs
+from worldsim.train.optimizer import Optimizer
 from worldsim.train.plan import Plan, make_plan
 from worldsim.train.ranks import Ranks, join, like, whole
 from worldsim.train.validate import Validation, validate
@@ -191,6 +192,7 @@ class _Trainer:
             self.held_out = Dataset(held_out_store, self.spec)
         else:
             self.held_out = Dataset(store, self.spec, episodes=sorted(episodes[:held_out].tolist()))
+        self.mean_change = self.data.mean_change() if settings.balance > 0 else 0.0
         self.rows = self.data.windows(settings.length)
         self.end_rows = self.rows[self.data.ends(self.rows, settings.length)]
         self.prompt_rows = self.rows[self.data.changes(self.rows, settings.length)]
@@ -231,13 +233,7 @@ class _Trainer:
         objective = Objective(self.networks, loss_of, first_frame_loss_of, settings.first_frame_weight)
         self.objective = ranks.wrap(objective, networks.denoiser.blocks, device, settings.shard)
         self.average = {name: value.detach().clone() for name, value in self.networks.named_parameters()}
-        decay, plain = [], []
-        for name, parameter in self.networks.named_parameters():
-            (decay if parameter.ndim >= 2 and "embed" not in name and "position" not in name else plain).append(
-                parameter
-            )
-        groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
+        self.optimizer = Optimizer(self.networks, settings)
         self.critic = Critic().to(device)
         self.card, self.num_episodes = store.card, len(store)
         self.step, self.elapsed_s, self.contrast_weight = 0, 0.0, settings.contrast_weight
@@ -292,6 +288,12 @@ class _Trainer:
         """Continue where the run stopped; the networks hold the saved weights already."""
         for name, value in self.average.items():
             value.copy_(like(saved["ema"][name].to(self.device), value))
+        begun = saved.get("settings", {}).get("muon_rate", 0.0)
+        if (begun > 0) != (self.settings.muon_rate > 0):
+            raise CheckpointError(
+                f"{self.path} was begun with muon_rate={begun:g}, and another optimizer cannot go on from its state; "
+                f"set muon_rate={begun:g}, or start a new run from its weights"
+            )
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         state = {
             i: {key: like(value.to(self.device), parameters[i]) for key, value in values.items()}
@@ -403,8 +405,7 @@ class _Trainer:
             self.critic.step()
             parts["told_apart"] = told_apart
         torch.nn.utils.clip_grad_norm_(self.networks.parameters(), settings.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.rate(self.step, self.elapsed_s)
+        self.optimizer.set_rate(settings.rate(self.step, self.elapsed_s))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
@@ -419,8 +420,16 @@ class _Trainer:
         settings = self.settings
         batch, text = self._take(plan.rows - plan.lead, plan.lead + settings.length, plan.is_mirrored, plan.language)
         draws = Draws(plan.seeds)
+        weight = balance(batch.frames, self.mean_change, settings.balance) if settings.balance > 0 else None
         inputs = self._moved(
-            make_inputs(batch, text, draws, padding=plan.padding, text_drop_share=settings.text_drop_share)
+            make_inputs(
+                batch,
+                text,
+                draws,
+                padding=plan.padding,
+                text_drop_share=settings.text_drop_share,
+                weight=weight,
+            )
         )
         first_frames, drawn = None, plan.first_frames
         if drawn.rows.size:
@@ -428,9 +437,11 @@ class _Trainer:
             first_frames = self._moved(
                 make_first_frames(*self._take(drawn.rows.ravel(), 1, *ways), Draws(drawn.seeds.ravel()))
             )
-        weight = torch.tensor(self.contrast_weight if late else 0.0, device=self.device)
+        contrast_weight = torch.tensor(self.contrast_weight if late else 0.0, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
-            result: Losses = self.objective(inputs, weight, plan.own_frames_from, plan.lead, draws, first_frames)
+            result: Losses = self.objective(
+                inputs, contrast_weight, plan.own_frames_from, plan.lead, draws, first_frames
+            )
         if not torch.isfinite(result.total):
             path = self.path / f"bad_batch_{self.step}_{self.ranks.rank}.npz"
             np.savez_compressed(

@@ -89,6 +89,7 @@ def kept_bytes(config: ModelConfig, spec: ModelSpec, length: int) -> int:
             factors=torch.zeros(1, length, 2 * len(spec.factor_names)),
             reward=scalar.clone(),
             terminated=scalar.clone(),
+            weight=scalar.clone(),
             guide=torch.zeros(1, length, 2, spec.height, spec.width),
         )
         own = {parameter.untyped_storage()._cdata for parameter in networks.parameters()}

@@ -23,11 +23,12 @@ from worldsim.train.draws import Draws, Inputs
 from worldsim.train.first_frames import first_frame_loss
 from worldsim.train.rollout_context import with_guide, with_own_frames
 
-__all__ = ["Inputs", "Losses", "Objective", "losses", "make_inputs"]
+__all__ = ["Inputs", "Losses", "Objective", "balance", "losses", "make_inputs"]
 
 _SHARE_PURE = 0.6  # frames at tau = 0
 _TAU_MEAN, _TAU_STD = 1.0, 1.2  # of the logit of the other frames' tau
 _KNOWN_FOR = 4.0  # imagined steps after which a squared error counts half: what is to come is known less and less
+_MOST_BALANCE = 4.0  # weight of a window at most, and its inverse at least
 _WEIGHT_REWARD, _WEIGHT_TERMINATE, _WEIGHT_FLOW = 0.05, 0.3, 0.03
 
 
@@ -66,6 +67,7 @@ def make_inputs(
     *,
     padding: int = 0,
     text_drop_share: float = 0.25,
+    weight: torch.Tensor | None = None,
     pure: bool = False,
 ) -> Inputs:
     """Return the inputs of a batch: noise, noise levels, and true frames as context.
@@ -78,6 +80,7 @@ def make_inputs(
             `WorldModel.encode` does with a context that is too short.
         text_drop_share: Share of the windows without a prompt, of those before any change: nothing said is to mean that
             all stays as it is, and not that anything may come.
+        weight: (B,) of the squared errors of each window; 1 if None.
         pure: Whether every tau is 0 and no prompt is dropped, as in an evaluation.
     """
     pixels = from_pixels(batch.frames)  # (B, T + 1, 3, H, W)
@@ -94,6 +97,7 @@ def make_inputs(
     level = tau[:, :, None, None, None]
     keep = draws.uniform(2, 1, 1) >= (0.0 if pure else text_drop_share)  # (B, 2, 1, 1)
     keep |= batch.is_changed[:, None, None, None]
+    weight = torch.ones(len(target)) if weight is None else weight
     return Inputs(
         target=target,
         noisy=level * target + (1 - level) * noise,
@@ -105,8 +109,22 @@ def make_inputs(
         factors=batch.factors * keep[:, 1],
         reward=batch.reward * real,
         terminated=batch.terminated * real,
+        weight=weight[:, None].expand_as(tau),
         guide=torch.zeros(*target.shape[:2], 2, *target.shape[3:]),
     )
+
+
+def balance(frames: torch.Tensor, mean_change: float, power: float) -> torch.Tensor:
+    """Return (B,) weights with which windows count more if less moves in them, 1 at a mean change.
+
+    Args:
+        frames: (B, T + 1, H, W, 3) uint8.
+        mean_change: Squared levels between two frames, mean of the data.
+        power: 0 for a weight of 1, 1 to count windows alike whatever moves.
+    """
+    levels = frames.float()
+    change = (levels[:, 1:] - levels[:, :-1]).square().flatten(1).mean(dim=1)
+    return (mean_change / change.clamp_min(1e-6)).pow(power).clamp(1 / _MOST_BALANCE, _MOST_BALANCE)
 
 
 def _gradient_energy(frames: torch.Tensor) -> torch.Tensor:
@@ -139,7 +157,7 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
     astray = F.smooth_l1_loss(out.flow, inputs.guide, reduction="none").mean(dim=(2, 3, 4)).flatten() * imagined
     heads = _WEIGHT_REWARD * reward + _WEIGHT_TERMINATE * terminate + _WEIGHT_FLOW * astray.mean()
     known = torch.where(inputs.age <= MAX_AGE, 1 / (1 + inputs.age / _KNOWN_FOR), 1.0)  # (B, T); padding is no age
-    total = scale * (known * error).mean() + contrast_weight * contrast + heads
+    total = scale * (inputs.weight * known * error).mean() + contrast_weight * contrast + heads
     return Losses(
         total=total,
         frames=out.frame,
