@@ -23,8 +23,10 @@ from design import Design
 from judge import Clips, Scores, ceiling, judge
 
 from worldsim.errors import CheckpointError, WorldsimError
+from worldsim.train.config import TrainConfig
 from worldsim.train.data import Dataset
 from worldsim.train.draws import Draws
+from worldsim.train.optimizer import Optimizer
 
 __all__ = ["Budget", "Diverged", "Trained", "train_arm"]
 
@@ -38,6 +40,8 @@ class Budget:
     minutes: float
     """Of training, without loading, compiling and judging."""
     learning_rate: float
+    muon_rate: float = 0.0
+    """As in a `TrainConfig`; 0 is AdamW for all."""
     seed: int = 0
     batch: int = 4
     """Windows per step."""
@@ -123,10 +127,8 @@ class _Loop:
         self.design, self.data, self.features, self.clips = design, data, features, clips
         self.budget, self.path, self.log, self.clock = budget, path, log, clock
         self.rows = data.windows(budget.length)
-        decay = [p for p in design.parameters() if p.ndim >= 2]
-        plain = [p for p in design.parameters() if p.ndim < 2]
-        groups = [{"params": decay, "weight_decay": budget.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=budget.learning_rate, betas=(0.9, 0.95), fused=True)
+        rates = {"learning_rate": budget.learning_rate, "muon_rate": budget.muon_rate}
+        self.optimizer = Optimizer(design, TrainConfig(**rates, weight_decay=budget.weight_decay))
         self.average = {name: value.detach().clone() for name, value in design.named_parameters()}
         self.step, self.elapsed_s, self.stage, self.stage_step = 0, 0.0, 0, 0
         self.stage_frames, self.num_looks, self.num_lines = 0, 0, 0
@@ -198,8 +200,7 @@ class _Loop:
             raise Diverged(f"the loss at step {self.step} is not finite at a learning rate of {budget.learning_rate:g}")
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.design.parameters(), budget.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
+        self.optimizer.set_rate(self._rate())
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1

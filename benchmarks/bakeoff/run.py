@@ -62,6 +62,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--episodes", type=int, default=None, help="load so many of the episodes only")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=None, help="learning rate that an earlier round chose: no trials")
+    parser.add_argument("--muon", type=float, default=0.0, help="Muon's rate for matrices of blocks; 0: AdamW for all")
     parser.add_argument("--compile", action="store_true", help="compile the loss of every arm; needs a C++ compiler")
     return parser.parse_args()
 
@@ -105,12 +106,13 @@ def _agree(args: argparse.Namespace) -> None:
         "clips": args.clips,
         "episodes": args.episodes,
         "seed": args.seed,
+        "muon": args.muon,
         "compile": args.compile,
     }
     path = args.out / "bakeoff.json"
     if path.exists():
-        begun = json.loads(path.read_text())
-        if other := [f"{key} {begun.get(key)}" for key in settings if begun.get(key) != settings[key]]:
+        begun = {"muon": 0.0, **json.loads(path.read_text())}
+        if other := [f"{key} {begun[key]}" for key in settings if begun[key] != settings[key]]:
             raise WorldsimError(f"{args.out} was begun with {', '.join(other)}; give the same, or another directory")
     else:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -157,6 +159,7 @@ def _train(
     budget = Budget(
         minutes=minutes,
         learning_rate=rate,
+        muon_rate=args.muon,
         seed=args.seed,
         num_looks=_LOOKS if minutes == args.minutes else 1,
         compile=args.compile,

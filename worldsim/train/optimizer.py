@@ -31,7 +31,7 @@ class Optimizer(torch.optim.Optimizer):
     def __init__(self, networks: nn.Module, settings: TrainConfig) -> None:
         matrices, decayed, plain = [], [], []
         for name, parameter in networks.named_parameters():
-            if settings.muon_rate > 0 and "blocks." in name and name.endswith(".weight"):
+            if settings.muon_rate > 0 and "blocks." in name and parameter.ndim == 2 and name.endswith(".weight"):
                 matrices.append(parameter)
             elif parameter.ndim >= 2 and "embed" not in name and "position" not in name:
                 decayed.append(parameter)
