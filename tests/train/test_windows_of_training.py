@@ -150,6 +150,33 @@ def test_a_child_with_other_actions_learns_them_anew_and_keeps_the_rest():
         assert torch.equal(value, own[name] if "embed_action" in name else theirs[name])
 
 
+def test_a_child_of_twice_the_size_begins_with_its_parents_thoughts_enlarged():
+    parent = shaken_model()
+    parent.networks.float()
+    config = replace(parent.config, patch=2 * parent.config.patch)
+    spec = replace(parent.spec, height=2 * parent.spec.height, width=2 * parent.spec.width)
+    words = Vocabulary(parent.networks.text.vocabulary.tokens)
+    child = Networks(config, spec, words)
+    inherit(child, config, parent)
+    tokens = torch.zeros(3, 6, 1, dtype=torch.long)
+    inputs = make_inputs(_batch(), tokens, Draws([0, 1, 2]))
+
+    def enlarged(frames):
+        return frames.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
+
+    given = inputs.tau, inputs.previous, inputs.action, inputs.age, torch.rand(3, 6, config.text_dim)
+    with torch.no_grad():
+        small = parent.networks.denoiser(inputs.noisy, *given)
+        large = child.denoiser(enlarged(inputs.noisy), given[0], enlarged(given[1]), *given[2:])
+    torch.testing.assert_close(large.flow, 2 * enlarged(small.flow), atol=1e-4, rtol=1e-4)  # twice as many pixels
+    for name in ("reward", "terminate", "cache"):
+        torch.testing.assert_close(getattr(large, name), getattr(small, name), atol=1e-4, rtol=1e-4)
+    assert small.flow.abs().max() > 0.01
+    for other in (replace(spec, width=3 * parent.spec.width), replace(spec, height=parent.spec.height)):
+        with pytest.raises(CheckpointError, match="another architecture or frame size"):
+            inherit(Networks(config, other, words), config, parent)
+
+
 def test_a_window_deep_in_a_rollout_has_own_frames_as_context_and_true_ones_as_target():
     model, seen = shaken_model(), []
     window, lead, context = 6, tiny().num_context + 5, tiny().num_context

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
+from einops import repeat
 
 from worldsim.errors import CheckpointError
 from worldsim.model import ModelConfig, Networks, WorldModel
@@ -19,22 +20,30 @@ def inherit(networks: Networks, config: ModelConfig, parent: WorldModel, factor_
 
     Words that the parent knows keep their embedding, new ones and new factors begin at zero; the parent's factors must
     be the first. Where actions are another count of numbers, their meaning is learned anew. A longer memory treats its
-    oldest frames as the parent treated its own oldest one.
+    oldest frames as the parent treated its own oldest one. Frames twice as large, with patches twice as large, have the
+    parent's tokens: the child begins by moving what it sees as its parent would.
 
     Args:
         networks: Filled in place.
         config: Their architecture.
-        parent: Of the same architecture but for ``num_context`` and ``sampler_steps``, and of the same frame size.
+        parent: Of the same architecture but for ``num_context`` and ``sampler_steps``, and of the same frame size; or
+            the new networks' frame size and ``patch`` are both the same whole number of times the parent's.
         factor_names: Of the new model; the parent's first.
 
     Raises:
         CheckpointError: If the parent is of another kind.
     """
-    same = replace(parent.config, num_context=config.num_context, sampler_steps=config.sampler_steps)
     own = networks.denoiser
     theirs = parent.networks.denoiser
     size, their_size = (own.height, own.width), (theirs.height, theirs.width)
-    if same != config or size != their_size:
+    times = max(1, own.height // theirs.height)
+    same = replace(
+        parent.config,
+        num_context=config.num_context,
+        sampler_steps=config.sampler_steps,
+        patch=times * parent.config.patch,
+    )
+    if same != config or size != (times * theirs.height, times * theirs.width):
         raise CheckpointError(
             f"{parent.name} cannot be the beginning of this model: it has another architecture or frame size "
             f"({parent.config} for {their_size}, wanted {config} for {size}); start without init"
@@ -49,11 +58,34 @@ def inherit(networks: Networks, config: ModelConfig, parent: WorldModel, factor_
     weights["denoiser.embed_text.weight"] = F.pad(weights["denoiser.embed_text.weight"], (0, more))
     if config.text_encoder == "words":
         weights["text.embed.weight"] = _words(networks, parent, weights["text.embed.weight"])
+    if times > 1:
+        weights |= _enlarged(weights, parent.config, times)
     for name, value in weights.items():
         if name.endswith("distance_bias"):  # (heads, num_context)
             longer = config.num_context - value.shape[1]
             weights[name] = torch.cat([value, value[:, -1:].expand(-1, max(longer, 0))], dim=1)[:, : config.num_context]
     networks.load_state_dict(weights)
+
+
+def _enlarged(weights: Mapping[str, torch.Tensor], config: ModelConfig, times: int) -> dict[str, torch.Tensor]:
+    """Return the layers between pixels and tokens for frames and patches ``times`` as large.
+
+    Tokens see the mean of ``times`` x ``times`` pixels in place of one, and give all of them what they gave the one;
+    only movements are in pixels, of which there are ``times`` as many.
+    """
+    side = {"p": config.patch, "q": config.patch}
+    seen = repeat(
+        weights["denoiser.patchify.weight"] / times**2, "d (c p q) -> d (c p i q j)", i=times, j=times, **side
+    )
+    given = weights["denoiser.to_pixels.weight"], weights["denoiser.to_pixels.bias"][:, None]
+    weight, bias = (repeat(value, "(c p q) d -> (c p i q j) d", i=times, j=times, **side).clone() for value in given)
+    for value in (weight, bias):
+        value[: 2 * (times * config.patch) ** 2] *= times  # the flow
+    return {
+        "denoiser.patchify.weight": seen,
+        "denoiser.to_pixels.weight": weight,
+        "denoiser.to_pixels.bias": bias[:, 0],
+    }
 
 
 def _words(networks: Networks, parent: WorldModel, theirs: torch.Tensor) -> torch.Tensor:
