@@ -43,7 +43,7 @@ def main() -> None:
         for row in part["reliability"]:
             said, true = f"{row['predicted']:.4f}", f"{row['true']:.4f}"
             print(f"  said {row['from']:g} to {row['to']:g}: {row['n']:6} steps, mean {said}, true share {true}")
-        print("  ends said above 0.5:", part["ends"])
+        print("  ends said:", part["ends"])
     print("reward:", ", ".join(f"{name} {value:.4f}" for name, value in figures["reward"].items() if value is not None))
     if args.write:
         print(f"written: {set_terminate_calibration(args.model, found)}")

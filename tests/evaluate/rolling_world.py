@@ -83,6 +83,7 @@ class RollingModel:
     still: bool = False
     end_at: int | None = None
     seen: list = field(default_factory=list)
+    terminate_threshold: float = 0.5
     name: str = "rolling"
     sha: str = "0" * 12
     spec: ModelSpec = SPEC

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +13,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 from tiny_models import SIZE, make_spec, write_checkpoint
 
 from worldsim.errors import ActionError, CheckpointError, EnvError, PromptError
+from worldsim.model import load
 from worldsim.sim import WorldModelEnv, WorldModelVectorEnv
 
 
@@ -169,6 +171,16 @@ def test_the_termination_head_terminates_and_does_not_truncate(mortal_checkpoint
     _, _, terminated, truncated, info = env.step(env.action_space.sample())
     assert (terminated, truncated) == (True, False)
     assert info["terminate_prob"] > 0.5
+
+
+def test_calibration_changes_the_chance_of_an_end_and_not_whether_it_ends(mortal_checkpoint):
+    model = replace(load(mortal_checkpoint), terminate_scale=0.01, terminate_bias=-2.0)
+    env = WorldModelEnv(model)
+    env.reset(seed=0)
+    _, _, terminated, _, info = env.step(env.action_space.sample())
+    assert terminated
+    assert model.terminate_threshold == pytest.approx(0.1192, abs=1e-4)
+    assert model.terminate_threshold < info["terminate_prob"] < 0.5
 
 
 def test_a_step_before_a_reset_or_after_the_end_says_so(mortal_checkpoint):

@@ -16,7 +16,6 @@ from worldsim import metrics
 from worldsim.errors import EnvError
 from worldsim.evaluate.clips import Clip, Pair, record_clips
 from worldsim.evaluate.figures import (
-    END_THRESHOLD,
     action_shuffle_ratio,
     condition_figures,
     plain,
@@ -171,7 +170,7 @@ def compare(
         "commit": commit_name(),
         "rows": figures,
         "conditions": condition_figures(model_row, copy_row, clips, CONDITION_STEPS),
-        "termination": termination_figures(clips, singles),
+        "termination": termination_figures(clips, singles, model.terminate_threshold),
         "clips": {
             "seeds": [clip.seed for clip in clips],
             "warm_up": [clip.start for clip in clips],
@@ -186,7 +185,7 @@ def compare(
         "warnings": setting_warnings(model, env_id, env_kwargs, [clip.seed for clip in clips]),
     }
     pairs = tuple(
-        Pair(truth=clip.window(), imagined=_imagined_rollout(clip, stream, model.name))
+        Pair(truth=clip.window(), imagined=_imagined_rollout(clip, stream, model))
         for clip, stream in zip(clips, singles, strict=True)
     )
     return Report(json=json, rollouts=pairs, card=dict(model.card))
@@ -219,10 +218,10 @@ def _shuffled(
     return stack(parts), order
 
 
-def _imagined_rollout(clip: Clip, imagined: Imagined, model: str) -> Rollout:
+def _imagined_rollout(clip: Clip, imagined: Imagined, model: WorldModel) -> Rollout:
     """Return what was imagined as a rollout as long as the truth's window; frame 0 is the last context frame."""
     truth, steps = clip.window(), len(clip)
-    ended = (np.arange(steps) == steps - 1) & (imagined.terminate_prob[:steps] > END_THRESHOLD)
+    ended = (np.arange(steps) == steps - 1) & (imagined.terminate_prob[:steps] > model.terminate_threshold)
     return Rollout(
         obs=np.concatenate([truth.obs[:1], imagined.frames[:steps]]),
         action=truth.action,
@@ -238,5 +237,5 @@ def _imagined_rollout(clip: Clip, imagined: Imagined, model: str) -> Rollout:
         policy=truth.policy,
         variation=truth.variation,
         source="imagined",
-        model=model,
+        model=model.name,
     )

@@ -91,9 +91,13 @@ def calibrate_ends(
     calibrated = [
         replace(stream, terminate_prob=expit(scale * _logit(stream.terminate_prob) + bias)) for stream in streams[1::2]
     ]
+    threshold = replace(model, terminate_bias=bias).terminate_threshold
     figures = {
-        "before": {**reliability(before, judged["end"]), "ends": termination_figures(clips[1::2], streams[1::2])},
-        "after": {**reliability(after, judged["end"]), "ends": termination_figures(clips[1::2], calibrated)},
+        "before": {**reliability(before, judged["end"]), "ends": termination_figures(clips[1::2], streams[1::2], 0.5)},
+        "after": {
+            **reliability(after, judged["end"]),
+            "ends": termination_figures(clips[1::2], calibrated, threshold),
+        },
         "log_loss_of_rate": _log_loss(np.full(len(after), fitted["end"].mean()), judged["end"]),
         "auroc": auroc(judged["logit"], judged["end"]),
         "reward": _agreement(judged["reward"], judged["true_reward"]),

@@ -13,7 +13,6 @@ from worldsim.evaluate.imagine import Imagined
 from worldsim.evaluate.scores import Tally
 
 __all__ = [
-    "END_THRESHOLD",
     "END_TOLERANCE",
     "action_shuffle_ratio",
     "condition_figures",
@@ -25,7 +24,6 @@ __all__ = [
 
 END_TOLERANCE = 3
 """A predicted end is right within this many steps of the true one."""
-END_THRESHOLD = 0.5
 """Probability above which an imagined episode ends, as in the imagined env."""
 
 
@@ -96,15 +94,15 @@ def condition_figures(model: Tally, copy_last: Tally, clips: Sequence[Clip], ste
     return out
 
 
-def termination_figures(clips: Sequence[Clip], imagined: Sequence[Imagined]) -> dict[str, Any]:
+def termination_figures(clips: Sequence[Clip], imagined: Sequence[Imagined], threshold: float) -> dict[str, Any]:
     """Score the model's first predicted end of each clip against the true one, over the steps that count.
 
     ``right``: within END_TOLERANCE steps of a true end. ``early``: the truth went on. ``missed``: a true end without a
-    predicted one that is right.
+    predicted one that is right. An end is predicted where its chance is above ``threshold``.
     """
     right = early = ends = 0
     for clip, stream in zip(clips, imagined, strict=True):
-        says_end = np.flatnonzero(stream.terminate_prob[: len(clip)] > END_THRESHOLD)
+        says_end = np.flatnonzero(stream.terminate_prob[: len(clip)] > threshold)
         ended = bool(clip.truth.terminated[: clip.start + len(clip)].any())
         ends += ended
         if len(says_end):
@@ -117,5 +115,5 @@ def termination_figures(clips: Sequence[Clip], imagined: Sequence[Imagined]) -> 
         "early": int(early),
         "missed": int(ends - right),
         "tolerance_steps": END_TOLERANCE,
-        "threshold": END_THRESHOLD,
+        "threshold": threshold,
     }

@@ -5,6 +5,7 @@ A `WorldState` is a value: keep it, copy it, branch it, store it. Nothing that a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -207,6 +208,14 @@ class WorldModel:
                 raise
             middle = seen[len(seen) // 3]  # neither the tersest nor the longest
             raise PromptError(f"{error}; it learned from captions such as {middle.en!r} and {middle.zh!r}") from None
+
+    @property
+    def terminate_threshold(self) -> float:
+        """Probability above which a step is taken for an end: what the head's own 0.5 is worth once it is calibrated.
+
+        The chance of an end is spread over the steps at which it may come, each of which may be far below 0.5.
+        """
+        return 1 / (1 + math.exp(-self.terminate_bias))
 
     @property
     def is_trained_for_first_frames(self) -> bool:

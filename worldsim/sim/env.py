@@ -24,10 +24,7 @@ from worldsim.sim.stream import (
 from worldsim.sim.tape import Tape
 from worldsim.sim.uncertainty import Calibration, info_of_one, open_gauge
 
-__all__ = ["TERMINATE_THRESHOLD", "WorldModelEnv"]
-
-TERMINATE_THRESHOLD = 0.5
-"""The termination head's probability above which an imagined episode is terminated."""
+__all__ = ["WorldModelEnv"]
 
 
 class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
@@ -56,7 +53,8 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
     | ``snapshot`` | a moment kept by ``snapshot()``, as the first moment of a new episode |
 
     ## Episode End
-    ``terminated`` when the termination head says so with more than 0.5; ``truncated`` after ``horizon`` steps.
+    ``terminated`` when the chance of an end is above the model's ``terminate_threshold``, which is 0.5 unless it was
+    calibrated; ``truncated`` after ``horizon`` steps.
 
     ## Info
     ``prompt``, ``prompt_unknown`` (words that the model does not know), ``source`` ("imagined"), ``start`` (what it
@@ -170,7 +168,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         self._now, predicted = self._after(now, actions)
         self._tape.record(actions[0], self._moment)
         terminate_prob = float(predicted.terminate_prob[0])
-        terminated, truncated = terminate_prob > TERMINATE_THRESHOLD, self._now.elapsed >= self.horizon
+        terminated, truncated = terminate_prob > self.model.terminate_threshold, self._now.elapsed >= self.horizon
         info = {**now.stream.info(), "terminate_prob": terminate_prob}
         if self._gauge is not None:
             with torch_threads(self.threads):
@@ -251,7 +249,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
                 now.state, actions, sampler_steps=self.sampler_steps, guidance=self.guidance
             )
         elapsed = now.elapsed + 1
-        ended = float(predicted.terminate_prob[0]) > TERMINATE_THRESHOLD or elapsed >= self.horizon
+        ended = float(predicted.terminate_prob[0]) > self.model.terminate_threshold or elapsed >= self.horizon
         return replace(now, state=state, frame=predicted.frames[0].copy(), elapsed=elapsed, ended=ended), predicted
 
     def _moment(self) -> Snapshot:

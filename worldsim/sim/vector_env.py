@@ -14,7 +14,6 @@ from gymnasium.vector.utils import batch_space
 from worldsim.errors import EnvError
 from worldsim.model import Prediction, WorldState
 from worldsim.sim.actions import action_batch, neutral_actions
-from worldsim.sim.env import TERMINATE_THRESHOLD
 from worldsim.sim.stream import (
     Snapshot,
     Stream,
@@ -192,7 +191,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         self._elapsed += 1
         reward = np.where(stepping, predicted.reward, 0.0).astype(np.float64)
         terminate_prob = stepped_infos["terminate_prob"]
-        terminated = stepping & (terminate_prob > TERMINATE_THRESHOLD)
+        terminated = stepping & (terminate_prob > self.model.terminate_threshold)
         truncated = stepping & (self._elapsed >= self.horizon)
         if self.uncertainty_limit is not None:
             truncated |= stepping & (stepped_infos["uncertainty"] > self.uncertainty_limit)
