@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from worldsim.collect.interrupt import interrupt_after
 from worldsim.collect.worker import Episode, Job, make_image_env, run_batch
 from worldsim.errors import EnvError, MissingExtraError, WorldsimError
 from worldsim.store import RolloutStore
@@ -19,6 +20,8 @@ _OBJECT_STORE_BYTES = 100 * 2**20  # rollouts go to disk; only their sizes come 
 
 def collect_on_ray(job: Job, episodes: Sequence[Episode], num_actors: int, add: Callable[[int, int], None]) -> None:
     """Hand episodes to actors one by one; whatever ends this, the episodes that are being played are committed.
+
+    The first Ctrl-C waits for them, wherever it comes; a second one does not.
 
     Args:
         job: What the episodes have in common.
@@ -34,21 +37,16 @@ def collect_on_ray(job: Job, episodes: Sequence[Episode], num_actors: int, add: 
     num_actors = min(num_actors, len(pending))
     if not num_actors:
         return
-    with _cluster(num_actors) as ray:
+    with _cluster(num_actors) as ray, interrupt_after() as is_interrupted:
         actor_class = ray.remote(num_cpus=1)(_Collector)
         actors = [actor_class.remote(job) for _ in range(num_actors)]
         playing = {actor.play.remote(pending.pop()): actor for actor in actors}
-        failure: BaseException | None = None
+        failure: WorldsimError | None = None
         while playing:
             try:
                 (done, *_), _ = ray.wait(list(playing))
                 actor = playing.pop(done)
                 result = ray.get(done)
-            except KeyboardInterrupt as interrupt:
-                if failure is not None:
-                    raise  # asked twice
-                failure = interrupt
-                continue
             except ray.exceptions.RayActorError:
                 failure = failure or EnvError(
                     f"an actor of {job.env_id} died; what was committed is safe: run the same command again to go on"
@@ -58,7 +56,7 @@ def collect_on_ray(job: Job, episodes: Sequence[Episode], num_actors: int, add: 
                 failure = failure or result
                 continue
             add(*result)
-            if pending and failure is None:
+            if pending and failure is None and not is_interrupted():
                 playing[actor.play.remote(pending.pop())] = actor
         if failure is not None:
             raise failure
