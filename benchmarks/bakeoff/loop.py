@@ -23,7 +23,6 @@ from design import Design
 from judge import Clips, Scores, ceiling, judge
 
 from worldsim.errors import CheckpointError, WorldsimError
-from worldsim.train.config import TrainConfig
 from worldsim.train.data import Dataset
 from worldsim.train.draws import Draws
 from worldsim.train.optimizer import Optimizer
@@ -127,8 +126,9 @@ class _Loop:
         self.design, self.data, self.features, self.clips = design, data, features, clips
         self.budget, self.path, self.log, self.clock = budget, path, log, clock
         self.rows = data.windows(budget.length)
-        rates = {"learning_rate": budget.learning_rate, "muon_rate": budget.muon_rate}
-        self.optimizer = Optimizer(design, TrainConfig(**rates, weight_decay=budget.weight_decay))
+        self.optimizer = Optimizer(
+            design, rate=budget.learning_rate, decay=budget.weight_decay, muon_rate=budget.muon_rate
+        )
         self.average = {name: value.detach().clone() for name, value in design.named_parameters()}
         self.step, self.elapsed_s, self.stage, self.stage_step = 0, 0.0, 0, 0
         self.stage_frames, self.num_looks, self.num_lines = 0, 0, 0

@@ -200,8 +200,7 @@ def test_what_a_resumed_run_does_otherwise_is_said_and_what_it_cannot_do_is_refu
 
 def test_matrices_of_blocks_take_orthogonal_steps_and_all_else_adamws():
     networks = torch.nn.ModuleDict({"blocks": torch.nn.Linear(16, 48), "out": torch.nn.Linear(16, 48)})
-    settings = TrainConfig(learning_rate=1e-3, weight_decay=0.0, muon_rate=2.0)
-    optimizer = Optimizer(networks, settings)
+    optimizer = Optimizer(networks, rate=1e-3, decay=0.0, muon_rate=2.0)
     before = {name: value.detach().clone() for name, value in networks.named_parameters()}
     generator = torch.Generator().manual_seed(0)
     for value in networks.parameters():
@@ -216,4 +215,5 @@ def test_matrices_of_blocks_take_orthogonal_steps_and_all_else_adamws():
     assert moved["blocks.weight"].square().mean().sqrt() == pytest.approx(2 * 0.2 * 5e-4, rel=0.3)
     for name in ("out.weight", "out.bias", "blocks.bias"):
         torch.testing.assert_close(moved[name].abs(), torch.full_like(moved[name], 5e-4), rtol=1e-3, atol=0)
-    assert len(Optimizer(networks, TrainConfig(muon_rate=0.0)).param_groups) == 2
+    all_adamw = Optimizer(networks, rate=1e-3, decay=0.1, muon_rate=0.0, undecayed=("out",))
+    assert [len(group["params"]) for group in all_adamw.param_groups] == [1, 3]

@@ -150,7 +150,7 @@ def test_a_child_with_other_actions_learns_them_anew_and_keeps_the_rest():
         assert torch.equal(value, own[name] if "embed_action" in name else theirs[name])
 
 
-def test_a_child_of_twice_the_size_begins_with_its_parents_thoughts_enlarged():
+def test_a_child_of_twice_the_size_moves_what_it_sees_as_its_parent_does():
     parent = shaken_model()
     parent.networks.float()
     config = replace(parent.config, patch=2 * parent.config.patch)

@@ -51,7 +51,7 @@ def main(store, out, kind):
     led = torch.tensor([trainer.contrast_weight, trainer.elapsed_s], dtype=torch.float64)
     own = list(norms)
     norms.clear()
-    quiet = replace(config, own_frames_share=0.0, deep_share=0.0)
+    quiet = replace(config, own_frames_share=0.0, deep_share=0.0, muon_rate=0.0)
     os.environ["MASTER_PORT"] = os.environ["SECOND_PORT"]
     train(store, out / "true_contexts", preset="tiny", steps=STEPS, config=quiet, log=lambda line: None)
     told = {"norms": own, "norms_true_contexts": norms, "critic": critic, "led": led}

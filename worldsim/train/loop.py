@@ -233,7 +233,13 @@ class _Trainer:
         objective = Objective(self.networks, loss_of, first_frame_loss_of, settings.first_frame_weight)
         self.objective = ranks.wrap(objective, networks.denoiser.blocks, device, settings.shard)
         self.average = {name: value.detach().clone() for name, value in self.networks.named_parameters()}
-        self.optimizer = Optimizer(self.networks, settings)
+        self.optimizer = Optimizer(
+            self.networks,
+            rate=settings.learning_rate,
+            decay=settings.weight_decay,
+            muon_rate=settings.muon_rate,
+            undecayed=("embed", "position"),
+        )
         self.critic = Critic().to(device)
         self.card, self.num_episodes = store.card, len(store)
         self.step, self.elapsed_s, self.contrast_weight = 0, 0.0, settings.contrast_weight

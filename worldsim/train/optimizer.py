@@ -6,13 +6,11 @@ steps are as large as AdamW's (Liu 2025), and one schedule serves both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-
-from worldsim.train.config import TrainConfig
 
 __all__ = ["Optimizer"]
 
@@ -25,26 +23,30 @@ class Optimizer(torch.optim.Optimizer):
 
     Args:
         networks: What is trained.
-        settings: Learning rate, weight decay and ``muon_rate``; if that is 0, all is AdamW's.
+        rate: Learning rate, until `set_rate`.
+        decay: Weight decay of matrices and kernels.
+        muon_rate: As in a `TrainConfig`; if it is 0, all is AdamW's.
+        undecayed: Parts of the names of matrices that do not decay.
     """
 
-    def __init__(self, networks: nn.Module, settings: TrainConfig) -> None:
+    def __init__(
+        self, networks: nn.Module, *, rate: float, decay: float, muon_rate: float, undecayed: Sequence[str] = ()
+    ) -> None:
         matrices, decayed, plain = [], [], []
         for name, parameter in networks.named_parameters():
-            if settings.muon_rate > 0 and "blocks." in name and parameter.ndim == 2 and name.endswith(".weight"):
+            if muon_rate > 0 and "blocks." in name and parameter.ndim == 2 and name.endswith(".weight"):
                 matrices.append(parameter)
-            elif parameter.ndim >= 2 and "embed" not in name and "position" not in name:
+            elif parameter.ndim >= 2 and not any(part in name for part in undecayed):
                 decayed.append(parameter)
             else:
                 plain.append(parameter)
-        rate, decay = settings.learning_rate, settings.weight_decay
         groups = [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
         self._inner: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, betas=_BETAS, fused=True)]
         if matrices:
             muon = torch.optim.Muon(
                 matrices, lr=rate, weight_decay=decay, momentum=_MOMENTUM, adjust_lr_fn="match_rms_adamw"
             )
-            muon.param_groups[0]["times"] = settings.muon_rate
+            muon.param_groups[0]["times"] = muon_rate
             self._inner.append(muon)
         self._sizes = [len(inner.param_groups) for inner in self._inner]
         super().__init__([group for inner in self._inner for group in inner.param_groups], {})
