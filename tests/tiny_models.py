@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from worldsim.model import ModelSpec, Start, new_model, save
+from worldsim.model import ModelSpec, Start, encode_starts, new_model, save
 from worldsim.model.presets import tiny
 from worldsim.rollout import ActionDim, Caption
 
@@ -62,7 +62,7 @@ def write_checkpoint(path, spec, *, seed=0, end_logit=-20.0):
         model.networks,
         config=config,
         spec=spec,
-        starts=make_starts(spec, config.num_context),
+        starts=encode_starts(make_starts(spec, config.num_context)),
         card={},
         metrics={},
         meta={},

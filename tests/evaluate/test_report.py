@@ -12,7 +12,7 @@ from rolling_world import ENV_ID, SPEC, RollingModel
 
 from worldsim.evaluate import compare, contact_sheet, demo
 from worldsim.evaluate.sentences import limits, verdict
-from worldsim.model import Start, new_model, save
+from worldsim.model import Start, encode_starts, new_model, save
 from worldsim.model.presets import tiny
 from worldsim.rollout import Caption
 from worldsim.store import RolloutStore
@@ -87,7 +87,8 @@ def checkpoint(tmp_path_factory):
     model = new_model(tiny(), SPEC)
     frames = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     start = Start(frames=frames, actions=np.zeros((3, 2), np.float32), caption=Caption(0, "a", "b"))
-    save(path, model.networks, config=model.config, spec=SPEC, starts=[start], card={}, metrics={}, meta={})
+    parts = {"starts": encode_starts([start]), "card": {}, "metrics": {}, "meta": {}}
+    save(path, model.networks, config=model.config, spec=SPEC, **parts)
     return path
 
 

@@ -1,3 +1,4 @@
+import io
 import json
 from importlib import metadata
 
@@ -7,8 +8,8 @@ import pytest
 import worldsim
 from tests.model.helpers import CAPTIONS, box_spec, shaken_model, some_context
 from worldsim.errors import CheckpointError, PromptError
-from worldsim.model import Start, Vocabulary, save
-from worldsim.model.checkpoint import versions_of, write_json
+from worldsim.model import Start, Vocabulary, encode_starts, save
+from worldsim.model.checkpoint import STARTS_BYTES, versions_of, write_json
 from worldsim.rollout import Caption
 
 
@@ -23,7 +24,7 @@ def saved(tmp_path):
         model.networks,
         config=model.config,
         spec=model.spec,
-        starts=starts,
+        starts=encode_starts(starts),
         card={"frames": 1},
         metrics={},
         meta={"env_fingerprint": "x"},
@@ -119,3 +120,37 @@ def test_the_vocabulary_knows_what_it_does_not_know():
     assert Vocabulary(vocabulary.tokens).encode("rainy night") == vocabulary.encode("rainy night")
     *many, last = vocabulary.encode("night " * 300 + "rainy")  # every known word of a long prompt counts
     assert (set(many), [last]) == (set(vocabulary.encode("night")), vocabulary.encode("rainy"))
+
+
+def test_starts_of_large_frames_keep_the_last_ones_that_fit():
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (12, 8, 128, 128, 3), dtype=np.uint8)  # noise: 4.7 MB
+    actions = rng.random((12, 7, 2), np.float32)
+    starts = [Start(frames=f, actions=a, caption=Caption(0, "a", "b")) for f, a in zip(frames, actions, strict=True)]
+    few = encode_starts(starts)
+    assert len(few) <= STARTS_BYTES
+    with np.load(io.BytesIO(few), allow_pickle=False) as arrays:
+        num_frames = arrays["frames"].shape[1]
+        assert num_frames == STARTS_BYTES // (12 * 128 * 128 * 3)
+        assert np.array_equal(arrays["frames"], frames[:, 8 - num_frames :])
+        assert np.array_equal(arrays["actions"], actions[:, 8 - num_frames :])
+
+
+def test_starts_that_fit_are_whole():
+    frames, actions = some_context(shaken_model().spec, 2, 4)
+    starts = [Start(frames=f, actions=a, caption=Caption(0, "a", "b")) for f, a in zip(frames, actions, strict=True)]
+    with np.load(io.BytesIO(encode_starts(starts)), allow_pickle=False) as arrays:
+        assert np.array_equal(arrays["frames"], frames)
+        assert np.array_equal(arrays["actions"], actions)
+
+
+def test_starts_that_deflate_does_not_make_small_enough_are_whole_in_lzma():
+    row = np.random.default_rng(0).integers(0, 256, (40_000,), dtype=np.uint8)  # repeats farther apart than 32 kB
+    frames = np.tile(row, 10 * 16 * 128 * 128 * 3 // len(row) + 1)[: 10 * 16 * 128 * 128 * 3].reshape(
+        10, 16, 128, 128, 3
+    )
+    starts = [Start(frames=f, actions=np.zeros((15, 2)), caption=Caption(0, "a", "b")) for f in frames]
+    packed = encode_starts(starts)
+    assert len(packed) <= STARTS_BYTES
+    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+        assert np.array_equal(arrays["frames"], frames)

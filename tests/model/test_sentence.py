@@ -9,7 +9,7 @@ import pytest
 import worldsim
 from tests.model.helpers import CAPTIONS, box_spec, some_context
 from worldsim.errors import MissingExtraError, PromptError
-from worldsim.model import Start, Vocabulary, new_model, save
+from worldsim.model import Start, Vocabulary, encode_starts, new_model, save
 from worldsim.model import text as text_module
 from worldsim.model.presets import tiny
 from worldsim.model.text import SENTENCE_DIM, SentenceEncoder
@@ -43,7 +43,8 @@ def test_a_word_that_training_did_not_show_is_known_by_its_meaning(encoder):
 def test_the_checkpoint_says_which_encoder_and_loads_with_it(encoder, tmp_path):
     model = new_model(CONFIG, box_spec(), captions=CAPTIONS)
     frames, actions = some_context(model.spec, 1, 4)
-    starts = [Start(frames=frames[0], actions=actions[0], caption=Caption(0, CAPTIONS[0], CAPTIONS[1]))]
+    start = Start(frames=frames[0], actions=actions[0], caption=Caption(0, CAPTIONS[0], CAPTIONS[1]))
+    starts = encode_starts([start])
     parts = {"config": CONFIG, "spec": model.spec, "starts": starts, "card": {}, "metrics": {}, "meta": {}}
     save(tmp_path / "m", model.networks, **parts)
     loaded = worldsim.load(tmp_path / "m")

@@ -3,6 +3,7 @@
 from worldsim.model.checkpoint import (
     CHECKPOINTS,
     bundled,
+    encode_starts,
     find_checkpoint,
     load,
     new_model,
@@ -46,6 +47,7 @@ __all__ = [
     "bundled_renderers",
     "encode_actions",
     "encode_factors",
+    "encode_starts",
     "find_checkpoint",
     "load",
     "load_renderer",

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from worldsim.rollout import ActionDim, Caption
 __all__ = [
     "CHECKPOINTS",
     "bundled",
+    "encode_starts",
     "find_checkpoint",
     "load",
     "new_model",
@@ -42,6 +45,8 @@ __all__ = [
 
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
+STARTS_BYTES = 3_000_000
+"""Of starts.npz at most."""
 _FILES = ("config.json", "model.safetensors", "starts.npz", "metrics.json")
 
 
@@ -65,13 +70,47 @@ def new_model(config: ModelConfig, spec: ModelSpec, *, captions: Sequence[str] =
     return WorldModel(networks=networks, spec=spec, config=config)
 
 
+def encode_starts(starts: Sequence[Start]) -> bytes:
+    """Return starts.npz: contexts of equal length, in at most `STARTS_BYTES`.
+
+    Large frames are packed by LZMA; where that is not enough each context keeps as many of its last frames as fit, and
+    one at least.
+    """
+    packed = _pack_starts(starts, zipfile.ZIP_DEFLATED)
+    if len(packed) > STARTS_BYTES:
+        packed = _pack_starts(starts, zipfile.ZIP_LZMA)
+    while len(packed) > STARTS_BYTES and (num_frames := len(starts[0].frames)) > 1:
+        keep = max(1, min(num_frames - 1, num_frames * STARTS_BYTES // len(packed)))
+        starts = [
+            replace(start, frames=start.frames[num_frames - keep :], actions=start.actions[num_frames - keep :])
+            for start in starts
+        ]
+        packed = _pack_starts(starts, zipfile.ZIP_LZMA)
+    return packed
+
+
+def _pack_starts(starts: Sequence[Start], compression: int) -> bytes:
+    arrays = {
+        "frames": np.stack([start.frames for start in starts]),
+        "actions": np.stack([start.actions for start in starts]),
+        "caption_en": np.array([start.caption.en for start in starts]),
+        "caption_zh": np.array([start.caption.zh for start in starts]),
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:  # np.savez knows deflate alone
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.save(file, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
 def save(
     path: str | Path,
     networks: Networks,
     *,
     config: ModelConfig,
     spec: ModelSpec,
-    starts: Sequence[Start],
+    starts: bytes,
     card: Mapping[str, Any],
     metrics: Mapping[str, Any],
     meta: Mapping[str, Any],
@@ -82,7 +121,7 @@ def save(
         path: Directory, made if missing.
         networks: Weights to store, in bfloat16.
         config, spec: Architecture and world.
-        starts: Contexts that imagined episodes begin from by default.
+        starts: Contexts that imagined episodes begin from by default, of `encode_starts`.
         card: Data card.
         metrics: Figures of the training and of `compare`.
         meta: What else config.json should say: git sha, env fingerprint, command.
@@ -91,15 +130,7 @@ def save(
     path.mkdir(parents=True, exist_ok=True)
     weights = {name: value.to(torch.bfloat16).contiguous() for name, value in networks.state_dict().items()}
     write_file(path / "model.safetensors", safetensors.torch.save(weights))
-    temporary = path / "starts.partial.npz"
-    np.savez_compressed(
-        temporary,
-        frames=np.stack([start.frames for start in starts]),
-        actions=np.stack([start.actions for start in starts]),
-        caption_en=np.array([start.caption.en for start in starts]),
-        caption_zh=np.array([start.caption.zh for start in starts]),
-    )
-    os.replace(temporary, path / "starts.npz")
+    write_file(path / "starts.npz", starts)
     write_json(path / "metrics.json", metrics)
     packages = ["torch", "numpy", "gymnasium", "worldsim-sdk"]
     if config.text_encoder == "sentence":

@@ -36,6 +36,7 @@ from worldsim.model import (
     Networks,
     Vocabulary,
     WorldModel,
+    encode_starts,
     load,
     save,
 )
@@ -197,12 +198,13 @@ class _Trainer:
         self.end_rows = self.rows[self.data.ends(self.rows, settings.length)]
         self.prompt_rows = self.rows[self.data.changes(self.rows, settings.length)]
         self.deep_rows = self.data.windows(settings.length, lead=self.config.num_context + settings.deep_steps)
-        self.starts = self.data.starts(_NUM_STARTS, self.config.num_context, seed=0)
-        if not self.starts:
+        starts = self.data.starts(_NUM_STARTS, self.config.num_context, seed=0)
+        if not starts:
             raise StoreError(
                 f"a model starts from {self.config.num_context} frames, so training needs episodes of at least "
                 f"{self.config.num_context + 1} steps; the longest here has {self.data.lengths.max()}"
             )
+        self.starts_file = encode_starts(starts)
 
         texts = [text for caption in self.data.captions for text in caption]
         vocabulary = Vocabulary(saved["vocabulary"]) if saved else Vocabulary.from_texts(texts)
@@ -558,7 +560,7 @@ class _Trainer:
             average,
             config=self.config,
             spec=self.spec,
-            starts=self.starts,
+            starts=self.starts_file,
             card=self.card,
             metrics={"validation": self.history},
             meta={
