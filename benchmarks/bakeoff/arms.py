@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from convformer import convformer
 from design import Design, World
 from latent import Latent
-from prototype import prototype
+from prototype import OneFrame, OwnModulations, deep, prototype, wide
 from two_stage import TwoStage
 from unet import UNet
 
@@ -39,11 +39,20 @@ ARMS: dict[str, Arm] = {
     "patch16-still": Arm(
         title="patch16 without warp", make=lambda w, c: prototype(w, replace(c, patch=16), warps=False)
     ),
+    "patch8-one-frame": Arm(
+        title="patch8 that sees one previous frame, not two", make=lambda w, c: prototype(w, c, network=OneFrame)
+    ),
+    "patch8-own-modulations": Arm(
+        title="patch8 with a modulation of its own in every block",
+        make=lambda w, c: prototype(w, c, network=OwnModulations),
+    ),
+    "patch8-wide": Arm(title="patch8 with 4 blocks of width 320", make=lambda w, c: prototype(w, wide(c))),
+    "patch8-deep": Arm(title="patch8 with 10 blocks of width 192", make=lambda w, c: prototype(w, deep(c))),
     "convformer-warp": Arm(title="convformer with a warp head", make=lambda w, c: convformer(w, c, warps=True)),
 }
 
 DESIGNS = ("patch8", "patch16", "latent", "unet", "convformer", "two-stage")
-"""The first round, which is what ``all`` means; the others switch the warp on or off for a later one."""
+"""The first round, which is what ``all`` means; the others are variants for a later one."""
 
 REFERENCE = "unet"
 
