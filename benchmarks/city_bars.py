@@ -24,7 +24,6 @@ import worldsim
 from worldsim.evaluate.setting import provenance
 from worldsim.metrics import gradient_energy, moving_mask
 
-TRUTH = "worldsim/City-v0"
 TEST_SEED, WARM = 200_000, 24  # true steps before imagination
 STEER_STEPS, MIN_SPEED = 8, 3.0  # m/s
 LONG, LAST = 600, 60  # imagined steps; those that are judged
@@ -34,7 +33,8 @@ SHOWN = (1, 10, 50, 100, 200, 300, 400, 500, 600)
 def sideways(first: np.ndarray, second: np.ndarray) -> float:
     """Return the mean horizontal flow from one frame to the next in pixels, right positive; (H, W, 3) uint8 each."""
     flow = 0.0
-    for side in (4, 2, 1):  # coarse to fine: what was found moves the first frame before the rest is looked for
+    sides = [2**k for k in reversed(range(first.shape[1].bit_length() - 4))]  # 4, 2, 1 for 64 pixels
+    for side in sides:  # coarse to fine: what was found moves the first frame before the rest is looked for
         a, b = (frame.astype(np.float64).mean(axis=-1) for frame in (first, second))
         height, width = a.shape[0] // side * side, a.shape[1] // side * side
         a, b = (x[:height, :width].reshape(height // side, side, -1, side).mean(axis=(1, 3)) for x in (a, b))
@@ -49,7 +49,7 @@ def sideways(first: np.ndarray, second: np.ndarray) -> float:
 
 def steering(model: worldsim.WorldModel, episodes: int) -> dict:
     """Return how often left and right are told apart, in imagination and in the truth."""
-    env = gym.make(TRUTH, disable_env_checker=True)
+    env = gym.make(model.spec.env_id, disable_env_checker=True, **model.spec.env_kwargs)
     truth, context, seed = env.unwrapped, model.config.num_context, TEST_SEED
     frames, actions, true_flow, num_ended = [], [], [], 0
     while len(frames) < episodes:
@@ -100,7 +100,7 @@ def steering(model: worldsim.WorldModel, episodes: int) -> dict:
 
 def lasting(model: worldsim.WorldModel, episodes: int, strip: Path | None) -> dict:
     """Return how the last minute's end looks beside the truth's."""
-    env = gym.make(TRUTH, disable_env_checker=True)
+    env = gym.make(model.spec.env_id, disable_env_checker=True, **model.spec.env_kwargs)
     context, seed = model.config.num_context, TEST_SEED
     frames, actions, after, true = [], [], [], []
     while len(frames) < episodes:
@@ -132,7 +132,7 @@ def lasting(model: worldsim.WorldModel, episodes: int, strip: Path | None) -> di
         for i in range(min(6, episodes)):
             rows += [np.concatenate([clip[i, t - 1] for t in SHOWN], axis=1) for clip in (truth, ours)]
         strip.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.concatenate(rows)).resize((2 * 64 * len(SHOWN), 2 * 64 * len(rows)), 0).save(strip)
+        Image.fromarray(np.concatenate(rows)).resize((128 * len(SHOWN), 128 * len(rows)), 0).save(strip)
     curves = {}
     for start in (0, 120, 240, 360, 480, LONG - LAST):
         a, b = (look(clip[:, start : start + LAST]) for clip in (ours, truth))

@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from prompts import TRUTH, WARM, drive
+from prompts import WARM, drive, truth_of
 
 import worldsim
 
@@ -30,7 +29,7 @@ PROMPTS = {  # by title
     "falling dusk": "falling dusk",
     "murky fog": "murky fog",
 }
-SCALE, LABEL = 2, 16  # px per pixel, px of a title
+SIDE, LABEL = 128, 16  # px of a frame, of a title
 
 
 def main() -> None:
@@ -41,7 +40,7 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=20, help="imagined steps after the prompt")
     options = parser.parse_args()
     model = worldsim.load(options.model)
-    env = gym.make(TRUTH, disable_env_checker=True)
+    env = truth_of(model)
     rows, seed = [], options.seed
     for scene in SCENES:
         driven = None
@@ -69,15 +68,14 @@ def imagined(model: worldsim.WorldModel, frames: np.ndarray, actions: np.ndarray
 
 def draw_sheet(rows: list[list[np.ndarray]], path: Path, step: int) -> None:
     """Write frames as a grid with titles."""
-    side = SCALE * rows[0][0].shape[0]
     titles = ["true, before", *PROMPTS]
-    sheet = Image.new("RGB", (side * len(titles), LABEL + side * len(rows)), "white")
+    sheet = Image.new("RGB", (SIDE * len(titles), LABEL + SIDE * len(rows)), "white")
     pen = ImageDraw.Draw(sheet)
     for column, title in enumerate(titles):
-        pen.text((column * side + 3, 1), title, fill="black", font=ImageFont.load_default(11))
+        pen.text((column * SIDE + 3, 1), title, fill="black", font=ImageFont.load_default(11))
         for row, frames in enumerate(rows):
-            picture = Image.fromarray(frames[column]).resize((side, side), Image.Resampling.NEAREST)
-            sheet.paste(picture, (column * side, LABEL + row * side))
+            picture = Image.fromarray(frames[column]).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+            sheet.paste(picture, (column * SIDE, LABEL + row * SIDE))
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, optimize=True)
     print(f"{path}: {len(rows)} drives, {step} imagined steps after each prompt")

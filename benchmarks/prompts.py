@@ -22,7 +22,6 @@ import worldsim  # noqa: F401 - registers the worlds
 from worldsim.evaluate.setting import provenance
 from worldsim.model import load
 
-TRUTH = "worldsim/City-v0"
 FACTORS = {
     "time_of_day": ("day", "dusk", "night"),
     "weather": ("clear", "rain", "fog"),
@@ -78,9 +77,14 @@ def train_probe(xs, labels, num_classes, seed=0):
     return lambda x: net((x - mean) / std).softmax(-1).detach()
 
 
-def true_frames(num, seed, stride):
+def truth_of(model):
+    """Return the world that a model imagines, at its size."""
+    return gym.make(model.spec.env_id, disable_env_checker=True, **model.spec.env_kwargs)
+
+
+def true_frames(model, num, seed, stride):
     """Return (features, labels by factor) of frames from `num` drives under drawn conditions."""
-    env, rng = gym.make(TRUTH, disable_env_checker=True), np.random.default_rng(seed)
+    env, rng = truth_of(model), np.random.default_rng(seed)
     rows, labels = [], {name: [] for name in FACTORS}
     for i in range(num):
         drawn = conditions(rng)
@@ -104,13 +108,13 @@ def main():
     parser.add_argument("--seed", type=int, default=TEST_SEED, help="of the first drive")
     options = parser.parse_args()
     model = load(options.model)
-    xs, labels = true_frames(240, TRAIN_SEED, 4)
-    check_xs, check_labels = true_frames(60, CHECK_SEED, 8)
+    xs, labels = true_frames(model, 240, TRAIN_SEED, 4)
+    check_xs, check_labels = true_frames(model, 60, CHECK_SEED, 8)
     probes = {name: train_probe(xs, labels[name], len(values)) for name, values in FACTORS.items()}
     ceiling = {n: float((p(check_xs).argmax(-1) == check_labels[n]).float().mean()) for n, p in probes.items()}
     print("the probe on true frames it never saw:", {n: round(v, 3) for n, v in ceiling.items()}, flush=True)
 
-    env, rng = gym.make(TRUTH, disable_env_checker=True), np.random.default_rng(options.seed)
+    env, rng = truth_of(model), np.random.default_rng(options.seed)
     asked = [(f, v) for f, values in FACTORS.items() for v in values]
     drives = {pair: [] for pair in asked}  # (frames, actions, prompts by kind)
     seed = options.seed
