@@ -17,7 +17,7 @@ from worldsim.store import RolloutStore
 from worldsim.train import TrainConfig, train
 from worldsim.train.data import action_numbers, factor_ranges
 from worldsim.train.draws import Draws
-from worldsim.train.memory import estimate, free_bytes, kept_bytes
+from worldsim.train.memory import MemoryNeed, check_fits, estimate, free_bytes, held_bytes, kept_bytes
 from worldsim.train.optimizer import Optimizer
 
 QUICK = {"batch": 2, "length": 6, "report_s": 0.0, "validate_s": 1e9, "save_s": 1e9}
@@ -134,6 +134,22 @@ def test_a_cache_of_files_counts_as_free(tmp_path, monkeypatch):
     assert free_bytes(torch.device("cpu")) == (1024 * 900_000_000_000,) * 2
     (tmp_path / "meminfo").unlink()
     assert 0 < free_bytes(torch.device("cpu"))[0] < 1024 * 900_000_000_000
+
+
+def test_what_does_not_fit_is_refused_with_both_figures():
+    said, cpu = [], torch.device("cpu")
+    free, _ = free_bytes(cpu)
+    fits = MemoryNeed(frames=free // 10, network=1000, kept=1000)
+    check_fits(fits, cpu, processes=1, log=said.append)
+    assert len(said) == 1 and "GiB are free" in said[0]
+    with pytest.raises(WorldsimError, match=r"needs [\d.]+ GiB of memory and [\d.]+ GiB are free; use a smaller store"):
+        check_fits(fits, cpu, processes=11, log=said.append)
+    assert "11 such processes here" in said[1]
+
+
+def test_the_most_memory_held_is_that_of_this_process():
+    block = torch.ones(50, 2**20)  # 0.2 GB, written
+    assert block.nbytes < held_bytes(torch.device("cpu")) < 2**40
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(store_path, tmp_path):

@@ -50,7 +50,7 @@ from worldsim.train.draws import Draws, Inputs
 from worldsim.train.first_frames import first_frame_loss, make_first_frames
 from worldsim.train.git import commit_name
 from worldsim.train.inherit import inherit
-from worldsim.train.memory import estimate, free_bytes
+from worldsim.train.memory import check_fits, estimate, held_bytes
 from worldsim.train.objective import Losses, Objective, balance, losses, make_inputs
 from worldsim.train.optimizer import Optimizer
 from worldsim.train.plan import Plan, make_plan
@@ -184,7 +184,17 @@ class _Trainer:
                 f"is on {store.height}x{store.width}; collect both at one size"
             )
         num_parameters = _num_parameters(self.config, self.spec)
-        self._check_memory(store.num_frames + (held_out_store.num_frames if held_out_store else 0), num_parameters)
+        need = estimate(
+            self.config,
+            self.spec,
+            num_frames=store.num_frames + (held_out_store.num_frames if held_out_store else 0),
+            num_parameters=num_parameters,
+            windows=settings.batch // (settings.accumulate * ranks.size),
+            length=settings.length,
+            first_frames=settings.first_frames_per_window,
+            shards=ranks.size if settings.shard else 1,
+        )
+        check_fits(need, self.device, processes=ranks.local_size, log=self.log)
 
         episodes = np.random.default_rng(0).permutation(len(store))
         held_out = 0 if held_out_store else max(1, round(_HELD_OUT * len(store)))
@@ -259,38 +269,6 @@ class _Trainer:
             self.log("compiling the training step (about a minute)")
         if saved:
             self._resume(saved)
-
-    def _check_memory(self, num_frames: int, num_parameters: int) -> None:
-        """Say what the training will take, and refuse one that cannot fit."""
-        settings, ranks = self.settings, self.ranks
-        need = estimate(
-            self.config,
-            self.spec,
-            num_frames=num_frames,
-            num_parameters=num_parameters,
-            windows=settings.batch // (settings.accumulate * ranks.size),
-            length=settings.length,
-            first_frames=settings.first_frames_per_window,
-            shards=ranks.size if settings.shard else 1,
-        )
-        main, own = free_bytes(self.device)
-        self.log(
-            f"{need.line()}; {main / 2**30:.1f} GiB are free"
-            + (f", {own / 2**30:.1f} GiB on the device" if self.device.type == "cuda" else "")
-            + (f"; {ranks.local_size} such processes here" if ranks.local_size > 1 else "")
-        )
-        on_device = need.network + need.kept
-        in_main = ranks.local_size * (need.frames + (on_device if self.device.type == "cpu" else 0))
-        if in_main > 0.9 * main:
-            raise WorldsimError(
-                f"the training needs {in_main / 2**30:.1f} GiB of memory and {main / 2**30:.1f} GiB are free; "
-                "use a smaller store, a smaller batch, or accumulate"
-            )
-        if on_device > 0.9 * own:
-            raise WorldsimError(
-                f"the training needs {on_device / 2**30:.1f} GiB on the device and {own / 2**30:.1f} GiB are free; "
-                "use a smaller batch, accumulate, or shard"
-            )
 
     def _resume(self, saved: dict[str, Any]) -> None:
         """Continue where the run stopped; the networks hold the saved weights already."""
@@ -499,11 +477,12 @@ class _Trainer:
             if values:
                 mean[name] = float(np.mean(values))
         left_s = self.elapsed_s * (1 - self.progress) / max(self.progress, 1e-6)
-        self._write({"kind": "loss", **mean, "frames_per_second": frames_per_second})
+        held = held_bytes(self.device) / 2**30
+        self._write({"kind": "loss", **mean, "frames_per_second": frames_per_second, "memory_gib": held})
         parts = " ".join(f"{name} {value:.4f}" for name, value in mean.items())
         self.log(
             f"step {self.step} | {100 * self.progress:.1f}% | {parts} | {frames_per_second:.0f} frames/s | "
-            f"{left_s / 60:.0f} min left"
+            f"{held:.1f} GiB | {left_s / 60:.0f} min left"
         )
 
     def _validate(self) -> None:

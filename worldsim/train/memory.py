@@ -2,24 +2,29 @@
 
 The frames and the network are arithmetic. What a forward pass keeps for the backward pass is counted on one window of
 tensors without data, so nothing is allocated and no formula can drift from the network. Not counted: the passing
-buffers of single operators, and what a compiler saves.
+buffers of single operators, the critic, windows deep in a rollout, and what a compiler saves; so what was held at most
+is said as the training goes.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import resource
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from worldsim.errors import WorldsimError
 from worldsim.model import TEXT_ENCODERS, ModelConfig, ModelSpec, Networks, Vocabulary
 from worldsim.train.draws import Inputs
 from worldsim.train.objective import losses
 
-__all__ = ["MemoryNeed", "estimate", "free_bytes", "kept_bytes"]
+__all__ = ["MemoryNeed", "check_fits", "estimate", "free_bytes", "held_bytes", "kept_bytes"]
 
 _MEMINFO = Path("/proc/meminfo")
 _COPIES = 5  # float32 numbers per parameter: itself, its gradient, two of the optimizer, the average
@@ -114,3 +119,43 @@ def free_bytes(device: torch.device) -> tuple[int, int]:
         (told,) = re.findall(r"^MemAvailable: +(\d+) kB$", _MEMINFO.read_text(), flags=re.MULTILINE) or [0]
         main = max(main, 1024 * int(told))
     return main, torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else main
+
+
+def held_bytes(device: torch.device) -> int:
+    """Return the most memory that this process has held so far: of the device, and for a CPU of main memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
+def check_fits(need: MemoryNeed, device: torch.device, *, processes: int, log: Callable[[str], None]) -> None:
+    """Say what a training will take.
+
+    Args:
+        need: Of one process.
+        device: Where it runs.
+        processes: That run on this machine.
+        log: Receives the line.
+
+    Raises:
+        WorldsimError: If it cannot fit.
+    """
+    main, own = free_bytes(device)
+    log(
+        f"{need.line()}; {main / 2**30:.1f} GiB are free"
+        + (f", {own / 2**30:.1f} GiB on the device" if device.type == "cuda" else "")
+        + (f"; {processes} such processes here" if processes > 1 else "")
+    )
+    on_device = need.network + need.kept
+    in_main = processes * (need.frames + (on_device if device.type == "cpu" else 0))
+    if in_main > 0.9 * main:
+        raise WorldsimError(
+            f"the training needs {in_main / 2**30:.1f} GiB of memory and {main / 2**30:.1f} GiB are free; "
+            "use a smaller store, a smaller batch, or accumulate"
+        )
+    if on_device > 0.9 * own:
+        raise WorldsimError(
+            f"the training needs {on_device / 2**30:.1f} GiB on the device and {own / 2**30:.1f} GiB are free; "
+            "use a smaller batch, accumulate, or shard"
+        )
