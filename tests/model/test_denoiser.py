@@ -53,6 +53,16 @@ def test_streaming_with_a_cache_equals_the_whole_sequence(denoiser):
 
 
 @torch.no_grad()
+def test_known_frames_are_remembered_as_a_call_at_pure_noise_would(denoiser):
+    inputs = _inputs(box_spec(), frames=3)
+    known = {name: inputs[name] for name in ("previous", "action", "age", "text")}
+    cache = denoiser.remember(**known)
+    assert torch.equal(cache, denoiser(noisy=None, tau=torch.zeros(2, 3), **known).cache)
+    layers, two, patches, heads, width = denoiser.memory_shape
+    assert cache.shape == (2, layers, two, patches, heads, 3, width)
+
+
+@torch.no_grad()
 def test_at_pure_noise_the_noise_is_not_seen(denoiser):
     inputs = _inputs(box_spec())
     inputs["tau"] = torch.zeros_like(inputs["tau"])

@@ -190,3 +190,12 @@ def test_guidance_strengthens_what_a_prompt_changes_and_nothing_else(model):
     assert (stronger * learned).sum() > 1.5 * (learned**2).sum()
     with pytest.raises(EnvError, match="guidance must be 0 to 10"):
         frame(asked, 11.0)
+
+
+def test_many_streams_are_encoded_as_each_alone(model):
+    frames, actions = some_context(model.spec, 37, 4)  # three parts, of which the last two overlap
+    whole = model.encode(frames, actions, prompts=[None] * 37, seeds=range(37))
+    for i in (0, 12, 13, 24, 25, 36):
+        alone = model.encode(frames[i : i + 1], actions[i : i + 1], prompts=[None], seeds=[i])
+        one, other = whole.memory.cache[i].float(), alone.memory.cache[0].float()
+        torch.testing.assert_close(one, other, atol=0.02, rtol=0.02)  # bfloat16

@@ -210,27 +210,7 @@ class Denoiser(nn.Module):
         """
         batch, frames = tau.shape
         last = previous[:, :, 0]  # (B, T, 3, H, W)
-        if noisy is None:
-            change = torch.zeros_like(last)
-        else:
-            gain = wiener(tau, self.config.residual_std)[:, :, None, None, None]
-            change = (noisy - tau[:, :, None, None, None] * last) * gain
-        pixels = torch.cat(
-            [change / self.config.residual_std, last, last - previous[:, :, 1]], dim=2
-        )  # (B, T, 9, H, W)
-
-        c = self.embed_tau(fourier(tau)) + self.embed_action(action) + self.embed_age(age) + self.embed_text(text)
-        c = F.silu(c)[:, :, None]  # (B, T, 1, D)
-        x = self.patchify(self._patches(pixels)) + self.position + self.condition_token(c)  # (B, T, N, D)
-        modulate_space, modulate_time = self.modulate_space(c), self.modulate_time(c)  # (B, T, 1, 6 D)
-        kept = []
-        for i, block in enumerate(self.blocks):
-            if i % 2 == 0:
-                x = block(x, modulate_space)
-            else:
-                memory = None if cache is None else cache[:, i // 2].unbind(1)
-                x, keys_values = block(x, modulate_time, memory)
-                kept += keys_values
+        x, c, kept = self._tokens(noisy, tau, previous, action, age, text, cache)
         shift, scale = self.modulate_out(c).chunk(2, dim=-1)
         x = _norm(x) * (1 + scale) + shift
         scalars = self.to_scalars(x.mean(dim=2)).float()  # (B, T, 2)
@@ -257,8 +237,61 @@ class Denoiser(nn.Module):
             mask=mask.unflatten(**split),
             reward=scalars[..., 0],
             terminate=scalars[..., 1],
-            cache=torch.stack(kept, dim=1).unflatten(1, (-1, 2)),
+            cache=kept,
         )
+
+    @property
+    def memory_shape(self) -> tuple[int, int, int, int, int]:
+        """(L, 2, N, heads, D / heads) of what is kept of one frame."""
+        config = self.config
+        patches = self.grid[0] * self.grid[1]
+        return config.depth // 2, 2, patches, config.num_heads, config.dim // config.num_heads
+
+    def remember(
+        self, previous: torch.Tensor, action: torch.Tensor, age: torch.Tensor, text: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the cache behind known frames, without a picture of what follows them.
+
+        Args:
+            previous, action, age, text: As for a call.
+        """
+        tau = torch.zeros(previous.shape[:2], device=previous.device)
+        return self._tokens(None, tau, previous, action, age, text, None)[2]
+
+    def _tokens(
+        self,
+        noisy: torch.Tensor | None,
+        tau: torch.Tensor,
+        previous: torch.Tensor,
+        action: torch.Tensor,
+        age: torch.Tensor,
+        text: torch.Tensor,
+        cache: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return tokens (B, T, N, D), the conditioning (B, T, 1, D) and the cache behind them."""
+        last = previous[:, :, 0]  # (B, T, 3, H, W)
+        if noisy is None:
+            change = torch.zeros_like(last)
+        else:
+            gain = wiener(tau, self.config.residual_std)[:, :, None, None, None]
+            change = (noisy - tau[:, :, None, None, None] * last) * gain
+        pixels = torch.cat(
+            [change / self.config.residual_std, last, last - previous[:, :, 1]], dim=2
+        )  # (B, T, 9, H, W)
+
+        c = self.embed_tau(fourier(tau)) + self.embed_action(action) + self.embed_age(age) + self.embed_text(text)
+        c = F.silu(c)[:, :, None]  # (B, T, 1, D)
+        x = self.patchify(self._patches(pixels)) + self.position + self.condition_token(c)  # (B, T, N, D)
+        modulate_space, modulate_time = self.modulate_space(c), self.modulate_time(c)  # (B, T, 1, 6 D)
+        kept = []
+        for i, block in enumerate(self.blocks):
+            if i % 2 == 0:
+                x = block(x, modulate_space)
+            else:
+                memory = None if cache is None else cache[:, i // 2].unbind(1)
+                x, keys_values = block(x, modulate_time, memory)
+                kept += keys_values
+        return x, c, torch.stack(kept, dim=1).unflatten(1, (-1, 2))
 
     def _patches(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, T, C, H, W) to (B, T, N, C p p), padded to whole patches by repeating the edge."""

@@ -294,21 +294,32 @@ class WorldModel:
             encoded[i, :padding] = 0
         padded = np.arange(1, window)[None] <= num_padding[:, None]  # (N, P)
 
-        pixels = from_pixels(torch.from_numpy(frames).to(self.device))  # (N, W, 3, H, W)
-        before = torch.cat([pixels[:, :1], pixels[:, : window - 2]], dim=1)
         told = self._encode_factors([None] * batch if factors is None else factors)
         text = torch.cat([self._encode_text(prompts), told], dim=1)
-        with self._precision():
-            out = self.networks.denoiser(
-                None,
-                torch.zeros(batch, window - 1, device=self.device),
-                torch.stack([pixels[:, :-1], before], dim=2),
-                torch.from_numpy(encoded).to(self.device),
-                torch.from_numpy(np.where(padded, MAX_AGE + 1, 0)).to(self.device),
-                text[:, None].expand(-1, window - 1, -1),
-            )
+        ages = torch.from_numpy(np.where(padded, MAX_AGE + 1, 0))
+        keys_values = self.networks.denoiser.memory_shape  # (L, 2, patches, heads, D / heads)
+        places = torch.empty(
+            window - 1, *keys_values[:2], batch, *keys_values[2:], dtype=torch.bfloat16, device=self.device
+        )
+
+        def remember(rows: slice) -> None:
+            pixels = from_pixels(torch.from_numpy(frames[rows]).to(self.device))  # (n, W, 3, H, W)
+            before = torch.cat([pixels[:, :1], pixels[:, : window - 2]], dim=1)
+            with torch.inference_mode(), self._precision():
+                cache = self.networks.denoiser.remember(
+                    torch.stack([pixels[:, :-1], before], dim=2),
+                    torch.from_numpy(encoded[rows]).to(self.device),
+                    ages[rows].to(self.device),
+                    text[rows, None].expand(-1, window - 1, -1),
+                )
+            places[:, :, :, rows] = cache.permute(5, 1, 2, 0, 3, 4, 6)
+
+        if self.device.type == "cpu":
+            in_parts(remember, batch)
+        else:
+            remember(slice(None))
         return WorldState(
-            memory=Memory.of(out.cache.to(torch.bfloat16)),
+            memory=Memory(places),
             frames=torch.from_numpy(frames[:, [-1, -2]].copy()).to(self.device),
             text=text,
             age=torch.zeros(batch, dtype=torch.long),
