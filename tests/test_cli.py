@@ -241,6 +241,9 @@ def test_a_checkpoint_of_another_size_is_one_line(tmp_path, complaint):
     message = complaint("compare", "--model", small, "-n", "1", "--horizon", "2", "--json", tmp_path / "x.json")
     assert f"{SIZE}" in message
     assert "64" in message
+    assert "JSON object" in complaint("compare", "--model", small, "--env-kwargs", "[64]")
+    kwargs = json.dumps({"height": SIZE, "width": SIZE})
+    assert run(["compare", "--model", str(small), "-n", "1", "--horizon", "2", "--env-kwargs", kwargs]) == 0
 
 
 def test_a_damaged_checkpoint_is_one_line(checkpoint, tmp_path, complaint):

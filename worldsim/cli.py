@@ -307,6 +307,12 @@ def compare(
         int | None, typer.Option("--sampler-steps", min=1, help="Denoiser calls per frame.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Clip i uses env seed SEED + i.")] = TEST_SEED,
+    env_kwargs: Annotated[
+        str | None,
+        typer.Option(
+            "--env-kwargs", metavar="JSON", help="Constructor arguments of the truth; the model's if it is its own."
+        ),
+    ] = None,
     device: Device = "auto",
     threads: Threads = None,
     json_target: Json = None,
@@ -326,6 +332,7 @@ def compare(
             episodes=episodes,
             horizon=horizon,
             seed=seed,
+            env_kwargs=None if env_kwargs is None else _json_object(env_kwargs),
             sampler_steps=sampler_steps,
             progress=progress,
         )

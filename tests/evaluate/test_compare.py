@@ -8,7 +8,7 @@ import pytest
 from rolling_world import ENV_ID, SPEC, RollingModel
 
 from worldsim.collect import env_fingerprint
-from worldsim.errors import EnvError
+from worldsim.errors import ActionError, EnvError
 from worldsim.evaluate import compare
 from worldsim.evaluate.clips import conditions_of, record_clips
 from worldsim.evaluate.imagine import action_matrix, imagine
@@ -191,8 +191,18 @@ def test_another_truth_than_the_models_is_a_warning():
 
 
 def test_a_truth_of_another_size_is_refused_with_both_sizes():
+    told = []
     with pytest.raises(EnvError, match=r"32x32.*48x48"):
-        run(RollingModel(), env_kwargs={"size": 48})
+        run(RollingModel(), env_kwargs={"size": 48}, progress=lambda *done: told.append(done))
+    assert not told  # after the first clip, not after all
+
+
+def test_a_truth_with_other_actions_is_refused_before_all_is_recorded():
+    told = []
+    narrow = replace(SPEC, action_low=(-0.01, -0.01), action_high=(0.01, 0.01))
+    with pytest.raises(ActionError):
+        run(RollingModel(spec=narrow), progress=lambda *done: told.append(done))
+    assert not told
 
 
 def test_an_unknown_truth_is_refused():

@@ -134,6 +134,7 @@ def record_clips(
     seed: int,
     num_context: int,
     env_kwargs: Mapping[str, Any] | None = None,
+    check: Callable[[Clip], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Clips:
     """Drive the truth with the policy ``mixture`` and cut its episodes into clips, by the rule of this module.
@@ -145,6 +146,7 @@ def record_clips(
         seed: Clip i uses env seed ``seed + i``.
         num_context: Frames the model sees; a warm-up is never shorter than it needs.
         env_kwargs: Constructor arguments of the env.
+        check: Called with the first clip, before the others are recorded; may raise.
         progress: Called with (clips done, clips wanted).
 
     Raises:
@@ -175,6 +177,8 @@ def record_clips(
                 start = int(rng.integers(shortest, max(shortest, len(truth) - _KEPT_STEPS) + 1))
                 num_shortened += 1
             clips.append(Clip(truth=truth, seed=clip_seed, start=start, horizon=horizon))
+            if check and i == 0:
+                check(clips[0])
             if progress:
                 progress(i + 1, episodes)
     finally:

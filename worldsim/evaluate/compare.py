@@ -38,7 +38,7 @@ from worldsim.evaluate.scores import (
 )
 from worldsim.evaluate.setting import setting_warnings
 from worldsim.evaluate.speed import measure_speed
-from worldsim.model import WorldModel, load
+from worldsim.model import WorldModel, encode_actions, load
 from worldsim.rollout import Rollout
 from worldsim.train.git import commit_name
 
@@ -103,10 +103,10 @@ def compare(
         seed=seed,
         num_context=model.config.num_context,
         env_kwargs=env_kwargs,
+        check=lambda clip: _check_fit(model, clip),
         progress=lambda done, total: tell("true clips", done, total),
     )
     clips = truth.clips
-    _check_fit(model, clips[0])
     steps = model.config.sampler_steps if sampler_steps is None else sampler_steps
 
     rows: dict[str, list[Tally]] = {"model": [], "copy_last": [], "linear_extrapolation": [], "truth": []}
@@ -202,6 +202,7 @@ def _check_fit(model: WorldModel, clip: Clip) -> None:
             f"{model.name} imagines frames of {want[0]}x{want[1]}; {clip.truth.env_id} shows "
             f"{clip.last.shape[0]}x{clip.last.shape[1]}: pass the size as env_kwargs, or train a model on this env"
         )
+    encode_actions(model.spec, clip.truth.action)  # refuses those of another space
 
 
 def _shuffled(
