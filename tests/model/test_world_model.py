@@ -192,7 +192,17 @@ def test_guidance_strengthens_what_a_prompt_changes_and_nothing_else(model):
         frame(asked, 11.0)
 
 
-def test_many_streams_are_encoded_as_each_alone(model):
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_many_streams_are_encoded_as_each_alone(model, num_threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        _check_many_streams(model)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _check_many_streams(model):
     frames, actions = some_context(model.spec, 37, 4)  # three parts, of which the last two overlap
     whole = model.encode(frames, actions, prompts=[None] * 37, seeds=range(37))
     for i in (0, 12, 13, 24, 25, 36):

@@ -312,7 +312,7 @@ class WorldModel:
                     ages[rows].to(self.device),
                     text[rows, None].expand(-1, window - 1, -1),
                 )
-            places[:, :, :, rows] = cache.permute(5, 1, 2, 0, 3, 4, 6)
+                places[:, :, :, rows] = cache.permute(5, 1, 2, 0, 3, 4, 6)
 
         if self.device.type == "cpu":
             in_parts(remember, batch)
