@@ -297,29 +297,8 @@ class WorldModel:
         told = self._encode_factors([None] * batch if factors is None else factors)
         text = torch.cat([self._encode_text(prompts), told], dim=1)
         ages = torch.from_numpy(np.where(padded, MAX_AGE + 1, 0))
-        keys_values = self.networks.denoiser.memory_shape  # (L, 2, patches, heads, D / heads)
-        places = torch.empty(
-            window - 1, *keys_values[:2], batch, *keys_values[2:], dtype=torch.bfloat16, device=self.device
-        )
-
-        def remember(rows: slice) -> None:
-            pixels = from_pixels(torch.from_numpy(frames[rows]).to(self.device))  # (n, W, 3, H, W)
-            before = torch.cat([pixels[:, :1], pixels[:, : window - 2]], dim=1)
-            with torch.inference_mode(), self._precision():
-                cache = self.networks.denoiser.remember(
-                    torch.stack([pixels[:, :-1], before], dim=2),
-                    torch.from_numpy(encoded[rows]).to(self.device),
-                    ages[rows].to(self.device),
-                    text[rows, None].expand(-1, window - 1, -1),
-                )
-                places[:, :, :, rows] = cache.permute(5, 1, 2, 0, 3, 4, 6)
-
-        if self.device.type == "cpu":
-            in_parts(remember, batch)
-        else:
-            remember(slice(None))
         return WorldState(
-            memory=Memory(places),
+            memory=self._remember(frames, encoded, ages, text),
             frames=torch.from_numpy(frames[:, [-1, -2]].copy()).to(self.device),
             text=text,
             age=torch.zeros(batch, dtype=torch.long),
@@ -550,6 +529,32 @@ class WorldModel:
         dim = self.config.text_dim
         told = torch.where(chosen[:, None].to(self.device), self._encode_factors(factors), state.text[:, dim:])
         return replace(state, text=torch.cat([state.text[:, :dim], told], dim=1))
+
+    def _remember(self, frames: np.ndarray, encoded: np.ndarray, ages: torch.Tensor, text: torch.Tensor) -> Memory:
+        """Return the memory behind (N, C, H, W, 3) frames, their (N, C - 1, A) encoded actions and ages."""
+        batch, window = frames.shape[:2]
+        keys_values = self.networks.denoiser.memory_shape  # (L, 2, patches, heads, D / heads)
+        places = torch.empty(
+            window - 1, *keys_values[:2], batch, *keys_values[2:], dtype=torch.bfloat16, device=self.device
+        )
+
+        def remember(rows: slice) -> None:
+            pixels = from_pixels(torch.from_numpy(frames[rows]).to(self.device))  # (n, C, 3, H, W)
+            before = torch.cat([pixels[:, :1], pixels[:, : window - 2]], dim=1)
+            with torch.inference_mode(), self._precision():
+                cache = self.networks.denoiser.remember(
+                    torch.stack([pixels[:, :-1], before], dim=2),
+                    torch.from_numpy(encoded[rows]).to(self.device),
+                    ages[rows].to(self.device),
+                    text[rows, None].expand(-1, window - 1, -1),
+                )
+                places[:, :, :, rows] = cache.permute(5, 1, 2, 0, 3, 4, 6)
+
+        if self.device.type == "cpu":
+            in_parts(remember, batch)
+        else:
+            remember(slice(None))
+        return Memory(places)
 
     def _encode_text(self, prompts: Sequence[str | None]) -> torch.Tensor:
         with self._precision():
