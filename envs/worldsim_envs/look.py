@@ -157,7 +157,8 @@ def compose(
         color = color * light
     shining = (albedo[..., 2] == 0) | (albedo[..., 0] == 0)
     if shining.any():
-        color[shining] = albedo[shining] * (np.float32(255) / albedo[shining].max(axis=1, keepdims=True))
+        brightest = albedo[shining].max(axis=1, keepdims=True).clip(1)  # black stays black
+        color[shining] = albedo[shining] * (np.float32(255) / brightest)
     low, haze = np.array(look.sky_low, np.float32), np.array(look.haze, np.float32)
     if look.wet > 0:
         wet = lens.grazing * (view.body == ground) * np.float32(0.55 * look.wet)
