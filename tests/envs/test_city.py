@@ -12,7 +12,7 @@ import trimesh
 from gymnasium.utils.env_checker import check_env
 from worldsim_envs import scene
 from worldsim_envs.city import CityEnv
-from worldsim_envs.look import look_of
+from worldsim_envs.look import Lens, compose, look_of
 
 import worldsim  # noqa: F401 - registers the ids
 from worldsim.errors import ActionError, EnvError, PromptError
@@ -311,3 +311,14 @@ def test_larger_frames_show_the_same_place():
     b = large.reset(seed=3, options={"variation": PLAIN})[0].astype(float)
     assert b.shape == (128, 128, 3)
     assert np.abs(b.reshape(64, 2, 64, 2, 3).mean((1, 3)) - a).mean() < 8
+
+
+@pytest.mark.parametrize("time_of_day", ["day", "night"])
+def test_a_black_pixel_is_drawn_without_a_number_that_is_none(time_of_day):
+    rgb = np.full((32, 32, 3), 90, np.uint8)
+    rgb[8:16] = 0
+    view = scene.View(rgb, np.full((32, 32), 20.0, np.float32), np.ones((32, 32), np.int32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frame = compose(view, look_of(time_of_day, "clear"), Lens(32, 32, 30.0, 0.0), 0.0, 5, (0, 0, 0))
+    assert frame[10:14].mean() < frame[20:28].mean()
