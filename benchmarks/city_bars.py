@@ -16,9 +16,9 @@ import argparse
 import json
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 from PIL import Image
+from prompts import truth_of
 
 import worldsim
 from worldsim.evaluate.setting import provenance
@@ -49,7 +49,7 @@ def sideways(first: np.ndarray, second: np.ndarray) -> float:
 
 def steering(model: worldsim.WorldModel, episodes: int) -> dict:
     """Return how often left and right are told apart, in imagination and in the truth."""
-    env = gym.make(model.spec.env_id, disable_env_checker=True, **model.spec.env_kwargs)
+    env = truth_of(model)
     truth, context, seed = env.unwrapped, model.config.num_context, TEST_SEED
     frames, actions, true_flow, num_ended = [], [], [], 0
     while len(frames) < episodes:
@@ -100,7 +100,7 @@ def steering(model: worldsim.WorldModel, episodes: int) -> dict:
 
 def lasting(model: worldsim.WorldModel, episodes: int, strip: Path | None) -> dict:
     """Return how the last minute's end looks beside the truth's."""
-    env = gym.make(model.spec.env_id, disable_env_checker=True, **model.spec.env_kwargs)
+    env = truth_of(model)
     context, seed = model.config.num_context, TEST_SEED
     frames, actions, after, true = [], [], [], []
     while len(frames) < episodes:

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from design import FrameDesign, Predicted, World, zero
 from einops import rearrange
 from torch import nn
-from trunk import Trunk, estimated_change
+from trunk import Trunk
 
 from worldsim.errors import WorldsimError
 from worldsim.model import ModelConfig
-from worldsim.model.denoiser import FLOW_SCALE
+from worldsim.model.denoiser import FLOW_SCALE, estimated_change
 from worldsim.model.warp import warp
 
 __all__ = ["ConvBlock", "convformer"]

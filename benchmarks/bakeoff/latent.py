@@ -16,10 +16,11 @@ from convformer import ConvBlock
 from design import World, channels_last, new_words, zero
 from einops import rearrange
 from torch import nn
-from trunk import Trunk, estimated_change
+from trunk import Trunk
 
 from worldsim.errors import WorldsimError
 from worldsim.model import ModelConfig
+from worldsim.model.denoiser import estimated_change
 from worldsim.model.world_model import from_pixels, to_pixels
 from worldsim.train.data import Batch
 from worldsim.train.draws import Draws

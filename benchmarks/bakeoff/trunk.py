@@ -11,9 +11,9 @@ from design import zero
 from torch import nn
 
 from worldsim.model import ModelConfig
-from worldsim.model.denoiser import SpaceBlock, TimeBlock, fourier, wiener
+from worldsim.model.denoiser import SpaceBlock, TimeBlock, fourier
 
-__all__ = ["Cache", "Trunk", "estimated_change"]
+__all__ = ["Cache", "Trunk"]
 
 Cache = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values (B, N, heads, P, D / heads) of the last frames, per temporal layer."""
@@ -74,20 +74,3 @@ class Trunk(nn.Module):
             kept.append(keys_values)
         shift, scale = self.modulate_out(c).chunk(2, dim=-1)
         return F.rms_norm(x, (x.shape[-1],)) * (1 + scale) + shift, kept
-
-
-def estimated_change(
-    noisy: torch.Tensor | None, tau: torch.Tensor, last: torch.Tensor, residual_std: float
-) -> torch.Tensor:
-    """Return the least-squares estimate of target - last from noisy = tau * target + (1 - tau) * noise.
-
-    Args:
-        noisy: (B, T, ...); None where every tau is 0, which says nothing.
-        tau: (B, T).
-        last: (B, T, ...) what the target is a change of.
-        residual_std: Typical size of the change.
-    """
-    if noisy is None:
-        return torch.zeros_like(last)
-    known, gain = (part.reshape(*tau.shape, *[1] * (last.ndim - 2)) for part in (tau, wiener(tau, residual_std)))
-    return (noisy - known * last) * gain

@@ -218,11 +218,8 @@ class Denoiser(nn.Module):
         out = self._unpatch(self.to_pixels(x))  # (B T, 2 + pixel_dim, H, W)
         flow = FLOW_SCALE * out[:, :2].float()
         moved = warp(last.flatten(0, 1).float(), flow)  # (B T, 3, H, W)
-        if noisy is None:
-            change = torch.zeros_like(moved)
-        else:
-            gain = wiener(tau, self.config.residual_std)[:, :, None, None, None]
-            change = ((noisy - tau[:, :, None, None, None] * moved.unflatten(0, (batch, frames))) * gain).flatten(0, 1)
+        base = moved.unflatten(0, (batch, frames))
+        change = estimated_change(noisy, tau, base, self.config.residual_std).flatten(0, 1)
         y = torch.cat([moved, change / self.config.residual_std, out[:, 2:].float()], dim=1)
         y = y.contiguous(memory_format=torch.channels_last)
         for layer in self.paint[:-1]:
@@ -240,12 +237,10 @@ class Denoiser(nn.Module):
             cache=kept,
         )
 
-    @property
-    def memory_shape(self) -> tuple[int, int, int, int, int]:
-        """(L, 2, N, heads, D / heads) of what is kept of one frame."""
-        config = self.config
-        patches = self.grid[0] * self.grid[1]
-        return config.depth // 2, 2, patches, config.num_heads, config.dim // config.num_heads
+    def cache_shape(self, batch: int, frames: int) -> tuple[int, ...]:
+        """(B, L, 2, N, heads, P, D / heads) of the cache behind P frames of B sequences."""
+        config, patches = self.config, self.grid[0] * self.grid[1]
+        return batch, config.depth // 2, 2, patches, config.num_heads, frames, config.dim // config.num_heads
 
     def remember(
         self, previous: torch.Tensor, action: torch.Tensor, age: torch.Tensor, text: torch.Tensor
@@ -270,14 +265,8 @@ class Denoiser(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return tokens (B, T, N, D), the conditioning (B, T, 1, D) and the cache behind them."""
         last = previous[:, :, 0]  # (B, T, 3, H, W)
-        if noisy is None:
-            change = torch.zeros_like(last)
-        else:
-            gain = wiener(tau, self.config.residual_std)[:, :, None, None, None]
-            change = (noisy - tau[:, :, None, None, None] * last) * gain
-        pixels = torch.cat(
-            [change / self.config.residual_std, last, last - previous[:, :, 1]], dim=2
-        )  # (B, T, 9, H, W)
+        change = estimated_change(noisy, tau, last, self.config.residual_std) / self.config.residual_std
+        pixels = torch.cat([change, last, last - previous[:, :, 1]], dim=2)  # (B, T, 9, H, W)
 
         c = self.embed_tau(fourier(tau)) + self.embed_action(action) + self.embed_age(age) + self.embed_text(text)
         c = F.silu(c)[:, :, None]  # (B, T, 1, D)
@@ -309,6 +298,23 @@ class Denoiser(nn.Module):
             tokens, "b t (y x) (c p q) -> (b t) c (y p) (x q)", p=patch, q=patch, y=self.grid[0], x=self.grid[1]
         )
         return image[:, :, : self.height, : self.width]
+
+
+def estimated_change(
+    noisy: torch.Tensor | None, tau: torch.Tensor, last: torch.Tensor, residual_std: float
+) -> torch.Tensor:
+    """Return the least-squares estimate of target - last from noisy = tau * target + (1 - tau) * noise.
+
+    Args:
+        noisy: (B, T, ...); None where every tau is 0, which says nothing.
+        tau: (B, T).
+        last: (B, T, ...) what the target is a change of.
+        residual_std: Typical size of the change.
+    """
+    if noisy is None:
+        return torch.zeros_like(last)
+    known, gain = (part.reshape(*tau.shape, *[1] * (last.ndim - 2)) for part in (tau, wiener(tau, residual_std)))
+    return (noisy - known * last) * gain
 
 
 def wiener(tau: torch.Tensor, residual_std: float) -> torch.Tensor:

@@ -533,28 +533,25 @@ class WorldModel:
     def _remember(self, frames: np.ndarray, encoded: np.ndarray, ages: torch.Tensor, text: torch.Tensor) -> Memory:
         """Return the memory behind (N, C, H, W, 3) frames, their (N, C - 1, A) encoded actions and ages."""
         batch, window = frames.shape[:2]
-        keys_values = self.networks.denoiser.memory_shape  # (L, 2, patches, heads, D / heads)
-        places = torch.empty(
-            window - 1, *keys_values[:2], batch, *keys_values[2:], dtype=torch.bfloat16, device=self.device
-        )
+        shape = self.networks.denoiser.cache_shape(batch, window - 1)
+        cache = torch.empty(shape, dtype=torch.bfloat16, device=self.device)
 
         def remember(rows: slice) -> None:
             pixels = from_pixels(torch.from_numpy(frames[rows]).to(self.device))  # (n, C, 3, H, W)
             before = torch.cat([pixels[:, :1], pixels[:, : window - 2]], dim=1)
             with torch.inference_mode(), self._precision():
-                cache = self.networks.denoiser.remember(
+                cache[rows] = self.networks.denoiser.remember(
                     torch.stack([pixels[:, :-1], before], dim=2),
                     torch.from_numpy(encoded[rows]).to(self.device),
                     ages[rows].to(self.device),
                     text[rows, None].expand(-1, window - 1, -1),
                 )
-                places[:, :, :, rows] = cache.permute(5, 1, 2, 0, 3, 4, 6)
 
         if self.device.type == "cpu":
             in_parts(remember, batch)
         else:
             remember(slice(None))
-        return Memory(places)
+        return Memory.of(cache)
 
     def _encode_text(self, prompts: Sequence[str | None]) -> torch.Tensor:
         with self._precision():
