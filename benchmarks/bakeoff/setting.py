@@ -17,7 +17,7 @@ from worldsim.store import RolloutStore
 from worldsim.train.data import Dataset
 from worldsim.train.world import world_of
 
-__all__ = ["Setting", "open_setting", "open_world"]
+__all__ = ["Setting", "by_seed", "open_setting", "open_world"]
 
 _SAMPLE_EPISODES, _SAMPLE_FRAMES = 24, 600
 
@@ -41,11 +41,12 @@ def open_world(store: Path) -> World:
     if len(rollouts) == 0:
         raise StoreError(f"{store} holds no episode; collect some first")
     spec, _ = world_of(rollouts)
+    ordered = by_seed(rollouts)
     rng = np.random.default_rng(0)
     episodes = rng.permutation(len(rollouts))[:_SAMPLE_EPISODES]
-    sample = Dataset(rollouts, spec, episodes=sorted(episodes.tolist()))
+    sample = Dataset(rollouts, spec, episodes=[ordered[i] for i in np.sort(episodes)])
     rows = rng.choice(sample.num_frames, min(_SAMPLE_FRAMES, sample.num_frames), replace=False)
-    texts = [english for i in range(len(rollouts)) for _, english, _ in rollouts.info(i).captions]
+    texts = [english for i in ordered for _, english, _ in rollouts.info(i).captions]
     return World(spec=spec, vocabulary=Vocabulary.from_texts(texts), frames=sample.frames[torch.from_numpy(rows)])
 
 
@@ -70,7 +71,18 @@ def open_setting(
     shared = [seed for i in range(len(held_out)) if (seed := held_out.info(i).seed) in seeds and seed is not None]
     if shared:
         raise StoreError(f"{store} and {val} share {len(shared)} env seeds, {shared[0]} for one; hold out others")
-    episodes = np.random.default_rng(0).permutation(len(rollouts))[:num_episodes]
-    data = Dataset(rollouts, world.spec, episodes=sorted(episodes.tolist()), progress=progress)
-    clips = make_clips(Dataset(held_out, world.spec), num_clips)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(rollouts))[:num_episodes])
+    ordered = by_seed(rollouts)
+    data = Dataset(rollouts, world.spec, episodes=[ordered[i] for i in chosen], progress=progress)
+    clips = make_clips(Dataset(held_out, world.spec, episodes=by_seed(held_out)), num_clips)
     return Setting(world=world, data=data, clips=clips)
+
+
+def by_seed(store: RolloutStore) -> list[int]:
+    """Return the episodes of a store in the order of their seeds.
+
+    Several workers write episodes as they end, in another order each time; ordered, a store that was collected again
+    gives the same windows and clips.
+    """
+    seeds = [store.info(i).seed for i in range(len(store))]
+    return sorted(range(len(store)), key=lambda i: (seeds[i] is None, seeds[i] or 0))
