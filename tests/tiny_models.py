@@ -50,12 +50,15 @@ def make_starts(spec, num_context):
 
 
 def write_checkpoint(path, spec, *, seed=0, end_logit=-20.0):
-    """Write an untrained model without the zeros that layers start as, so that actions, prompts and noise show."""
+    """Write an untrained model without the zeros that layers start as, so that actions, prompts and noise show.
+
+    With weights much larger it is chaotic: a last bit that a product of another size rounds otherwise is levels later.
+    """
     config = tiny()
     model = new_model(config, spec, captions=[text for pair in CAPTIONS for text in pair], seed=seed)
     torch.manual_seed(seed)
     for parameter in model.networks.parameters():
-        parameter.add_(0.1 * torch.randn_like(parameter))
+        parameter.add_(0.02 * torch.randn_like(parameter))
     model.networks.denoiser.to_scalars[-1].bias[1] = end_logit
     save(
         path,

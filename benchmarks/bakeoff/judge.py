@@ -15,6 +15,7 @@ from design import NUM_CONTEXT, Codec, Design
 from torch import nn
 
 from worldsim import metrics
+from worldsim.model import autocast, compute_dtype
 from worldsim.train.data import Dataset
 from worldsim.train.validate import _draw
 
@@ -79,13 +80,13 @@ def make_clips(data: Dataset, num: int, seed: int = 0) -> Clips:
 
 
 def for_imagination(design: Design) -> Design:
-    """Return a frozen copy with its matrices and kernels in bfloat16, as a loaded world model holds them."""
+    """Return a frozen copy with its matrices and kernels in `compute_dtype`, as a loaded world model holds them."""
     frozen = copy.deepcopy(design)
     for parameter in frozen.parameters():
         parameter.requires_grad_(False)
     for module in frozen.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            module.to(torch.bfloat16)
+            module.to(compute_dtype())
     return frozen
 
 
@@ -95,7 +96,7 @@ def _imagined(design: Design, clips: Clips, order: np.ndarray) -> np.ndarray:
     known = NUM_CONTEXT - 1
     text = design.text.features(clips.captions)
     seeds = torch.arange(len(clips.captions))
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         state = design.begin(clips.frames[:, :NUM_CONTEXT], clips.action[:, :known], text, seeds)
         frames = []
         for t in range(HORIZON):
@@ -149,6 +150,6 @@ def ceiling(design: Design, clips: Clips) -> Scores | None:
     frozen = for_imagination(design)
     assert isinstance(frozen, Codec)
     truth = torch.from_numpy(clips.truth)
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         frames = [frozen.round_trip(clip) for clip in truth]
     return score(torch.stack(frames).numpy(), clips)

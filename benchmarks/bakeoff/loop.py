@@ -23,6 +23,7 @@ from design import Design
 from judge import Clips, Scores, ceiling, judge
 
 from worldsim.errors import CheckpointError, WorldsimError
+from worldsim.model import autocast
 from worldsim.train.data import Dataset
 from worldsim.train.draws import Draws
 from worldsim.train.optimizer import Optimizer
@@ -193,7 +194,7 @@ class _Loop:
         rng = np.random.Generator(np.random.Philox(key=[budget.seed, self.step]))  # the same windows for all designs
         batch = self.data.take(rng.choice(self.rows, budget.batch), budget.length)
         text = self.features[batch.caption.clamp_min(0)] * (batch.caption >= 0)[..., None]
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             inputs, num_frames = self.design.prepare(batch, text, Draws(rng.integers(2**62, size=budget.batch)))
             loss = self.loss_of(inputs)
         if not torch.isfinite(loss):

@@ -14,10 +14,10 @@ from judge import Clips, make_clips
 from worldsim.errors import StoreError
 from worldsim.model import Vocabulary
 from worldsim.store import RolloutStore
-from worldsim.train.data import Dataset
+from worldsim.train.data import Dataset, by_seed
 from worldsim.train.world import world_of
 
-__all__ = ["Setting", "by_seed", "open_setting", "open_world"]
+__all__ = ["Setting", "open_setting", "open_world"]
 
 _SAMPLE_EPISODES, _SAMPLE_FRAMES = 24, 600
 
@@ -76,13 +76,3 @@ def open_setting(
     data = Dataset(rollouts, world.spec, episodes=[ordered[i] for i in chosen], progress=progress)
     clips = make_clips(Dataset(held_out, world.spec, episodes=by_seed(held_out)), num_clips)
     return Setting(world=world, data=data, clips=clips)
-
-
-def by_seed(store: RolloutStore) -> list[int]:
-    """Return the episodes of a store in the order of their seeds.
-
-    Several workers write episodes as they end, in another order each time; ordered, a store that was collected again
-    gives the same windows and clips.
-    """
-    seeds = [store.info(i).seed for i in range(len(store))]
-    return sorted(range(len(store)), key=lambda i: (seeds[i] is None, seeds[i] or 0))

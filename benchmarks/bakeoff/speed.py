@@ -25,7 +25,7 @@ from judge import for_imagination
 from setting import open_world
 
 from worldsim.errors import WorldsimError
-from worldsim.model import ModelConfig, ModelSpec, TextEncoder, WorldModel, WorldState, new_model
+from worldsim.model import ModelConfig, ModelSpec, TextEncoder, WorldModel, WorldState, autocast, new_model
 from worldsim.train.validate import _decode_actions
 
 __all__ = ["measure", "time_steps"]
@@ -115,7 +115,7 @@ def time_steps(
     actions = 2 * torch.rand(num_streams, NUM_CONTEXT, spec.action_dim, generator=generator) - 1
     seeds = torch.arange(num_streams)
     spent: dict[str, list[float]] = {name: [] for name in designs}
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         states = {
             name: design.begin(frames, actions[:, 1:], design.text.features([None] * num_streams), seeds)
             for name, design in designs.items()

@@ -13,6 +13,7 @@ from torch import nn
 
 from worldsim.collect import collect
 from worldsim.errors import CheckpointError, StoreError, WorldsimError
+from worldsim.model import autocast
 from worldsim.model.presets import tiny
 from worldsim.train.draws import Draws
 
@@ -85,7 +86,7 @@ def test_a_few_steps_on_one_batch_lower_the_loss_of_every_stage(name, setting):
         optimizer = torch.optim.AdamW(design.parameters(), lr=5e-3 if "still" in name else 2e-3)
         values = []
         for _ in range(6):
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast():
                 loss = design.loss(inputs)
             optimizer.zero_grad()
             loss.backward()

@@ -69,6 +69,20 @@ def test_the_loss_falls_and_the_run_can_be_loaded(run):
     assert list((run / "strips").glob("*.png"))
 
 
+def test_the_order_in_which_workers_ended_changes_nothing(store_path, tmp_path):
+    store = RolloutStore.open(store_path)
+    other = RolloutStore.create(tmp_path / "other")
+    for i in (5, 0, *range(len(store) - 1, 5, -1), 3, 1, 2, 4):
+        other.append([store.episode(i)])
+    runs = [tmp_path / "one", tmp_path / "two"]
+    for path, run in zip((store_path, tmp_path / "other"), runs, strict=True):
+        train(path, run, preset="tiny", steps=5, config=QUICK, log=lambda line: None)
+    assert _same_state(*runs)
+    one, two = (worldsim.load(run) for run in runs)
+    for start, as_well in zip(one.starts, two.starts, strict=True):
+        assert np.array_equal(start.frames, as_well.frames)
+
+
 def test_a_resumed_run_ends_at_the_same_bits(store_path, run, tmp_path):
     stopped = tmp_path / "stopped"
 

@@ -37,7 +37,7 @@ QUICK = TrainConfig(
     ema=0.95,
     mirror=(0,),
 )
-STEPS = 300
+STEPS = 400
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import torch
 
 from tests.model.helpers import box_spec, shaken_model
 from worldsim.errors import CheckpointError
-from worldsim.model import Networks, Vocabulary
+from worldsim.model import Networks, Vocabulary, autocast
 from worldsim.model.denoiser import MAX_AGE
 from worldsim.model.presets import tiny
 from worldsim.train.config import TrainConfig
@@ -41,13 +41,13 @@ def test_padding_in_training_is_what_encode_does_with_a_short_context():
     given = batch.frames[:, 2:window].numpy()  # the model's context without the padding
     actions = batch.action[:, 2 : window - 1].numpy()  # the space is [-1, 1]: encoded as it is
     state = model.encode(given, actions, prompts=[None] * 3, seeds=[0] * 3)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), autocast():
         whole = model.networks.denoiser(
             None,
             *(value[:, : window - 1] for value in (inputs.tau, inputs.previous, inputs.action, inputs.age)),
             torch.zeros(3, window - 1, model.config.text_dim),
         )
-    torch.testing.assert_close(state.cache, whole.cache.to(torch.bfloat16))
+    torch.testing.assert_close(state.cache, whole.cache.to(model.dtype))
 
 
 def test_windows_in_which_little_moves_count_more_if_asked():
@@ -63,7 +63,7 @@ def test_a_windows_weight_is_that_of_its_squared_error():
     tokens = torch.zeros(3, 6, 1, dtype=torch.long)
     for weight in (None, torch.tensor([1.0, 3.0, 1.0])):
         inputs = make_inputs(_batch(), tokens, Draws([0, 1, 2]), weight=weight)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             results[weight is None] = losses(model.networks, inputs, contrast)
     plain, weighted = results[True], results[False]
     error = (plain.frames - inputs.target)[1].square().mean() / model.config.residual_std**2
@@ -186,7 +186,7 @@ def test_a_window_deep_in_a_rollout_has_own_frames_as_context_and_true_ones_as_t
     def loss_of(networks, given, contrast_weight):
         seen.append(given)
 
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         Objective(model.networks, loss_of)(inputs, torch.zeros(()), context, lead, Draws([3, 4, 5]))
     (given,) = seen
     assert torch.equal(given.target, inputs.target[:, lead:])

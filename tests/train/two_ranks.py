@@ -1,6 +1,5 @@
 """What one of several processes does in `test_ranks.py`: the first steps of a run, and what came of them."""
 
-import contextlib
 import os
 import sys
 from dataclasses import replace
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from worldsim.model import PRECISION_VARIABLE
 from worldsim.train import TrainConfig, train
 from worldsim.train.loop import _Trainer
 
@@ -27,8 +27,7 @@ STEPS = 3
 
 
 def main(store, out, kind):
-    # In float32, so that a difference cannot hide behind rounding; a model to look at is always in bfloat16.
-    torch.autocast = lambda *args, **kwargs: contextlib.nullcontext()
+    os.environ[PRECISION_VARIABLE] = "float32"  # so that a difference cannot hide behind rounding
     _Trainer._validate = lambda self: None
     norms, clip = [], torch.nn.utils.clip_grad_norm_
 

@@ -10,6 +10,7 @@ from worldsim.model.checkpoint import (
     save,
     set_terminate_calibration,
 )
+from worldsim.model.precision import PRECISION_VARIABLE, autocast, compute_dtype
 from worldsim.model.presets import PRESETS, ModelConfig
 from worldsim.model.render_net import RendererConfig, RendererSpec, RenderNet, tiny_renderer, view_channels
 from worldsim.model.renderer import (
@@ -27,6 +28,7 @@ from worldsim.model.world_model import Imagined, Networks, Prediction, Start, Wo
 __all__ = [
     "CHECKPOINTS",
     "PLAIN_MODES",
+    "PRECISION_VARIABLE",
     "PRESETS",
     "TEXT_ENCODERS",
     "Imagined",
@@ -43,8 +45,10 @@ __all__ = [
     "Vocabulary",
     "WorldModel",
     "WorldState",
+    "autocast",
     "bundled",
     "bundled_renderers",
+    "compute_dtype",
     "encode_actions",
     "encode_factors",
     "encode_starts",

@@ -3,7 +3,8 @@
 The forward pass is written for training, over many frames and with gradients. Here there is one frame, no gradient and
 a memory, and on a CPU most of a step is not arithmetic but the moving of numbers. So keys and values go straight into
 the memory's free place, what is modulated or gated is changed in place, pixels come last in every array, and channels
-that are known to be zero are left out. Numbers differ from the forward pass by rounding to bfloat16 alone.
+that are known to be zero are left out. In bfloat16, numbers differ from the forward pass by rounding
+alone.
 
 Axes: B streams, N patches of a frame, D width, H and W pixels, L temporal layers, P frames remembered.
 """
@@ -37,11 +38,11 @@ class Frame:
 
 
 class _Linear:
-    """A linear layer in bfloat16 whose rows or columns were put into another order."""
+    """A linear layer whose rows or columns were put into another order."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        self.weight = weight.to(torch.bfloat16).contiguous()
-        self.bias = bias.to(torch.bfloat16).contiguous()
+        self.weight = weight.contiguous()
+        self.bias = bias.contiguous()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return F.linear(x, self.weight, self.bias)
@@ -51,11 +52,12 @@ class FrameDenoiser:
     """Predicts one clean frame per stream; takes the place of a `Denoiser` in `sample_frame`.
 
     Args:
-        denoiser: Whose weights are used, as they are now.
+        denoiser: Whose weights are used, as they are now, in the numbers that they are held in: bfloat16 or float32.
     """
 
     def __init__(self, denoiser: Denoiser) -> None:
         self.config = config = denoiser.config
+        self.dtype = denoiser.patchify.weight.dtype
         self.height, self.width, self.grid = denoiser.height, denoiser.width, denoiser.grid
         patch, size = config.patch, config.patch**2
         weight, bias = denoiser.patchify.weight, denoiser.patchify.bias
@@ -84,10 +86,10 @@ class FrameDenoiser:
         self._num_features = len(weight) // size - 2
         first, *others = (layer for layer in denoiser.paint if isinstance(layer, nn.Conv2d))
         self._first = {
-            False: (_last(torch.cat([first.weight[:, :3], first.weight[:, 6:]], dim=1)), _bfloat(first.bias)),
-            True: (_last(first.weight), _bfloat(first.bias)),
+            False: (_last(torch.cat([first.weight[:, :3], first.weight[:, 6:]], dim=1)), _present(first.bias)),
+            True: (_last(first.weight), _present(first.bias)),
         }  # by whether there is a noisy frame; without one its three channels are zero
-        self._others = [(_last(layer.weight), _bfloat(layer.bias)) for layer in others]
+        self._others = [(_last(layer.weight), _present(layer.bias)) for layer in others]
         x = torch.linspace(-1, 1, self.width, device=weight.device)
         y = torch.linspace(-1, 1, self.height, device=weight.device)
         self._still = torch.stack([x.expand(self.height, -1), y[:, None].expand(-1, self.width)], dim=-1)  # (H, W, 2)
@@ -122,7 +124,7 @@ class FrameDenoiser:
 
         c = _layers(self._embed_tau, fourier(tau)) + _layers(self._embed_action, action)
         c = F.silu(c + self._embed_age(age) + _layers([self._embed_text], text))[:, 0]  # (B, D)
-        read = self._condition(c.to(torch.bfloat16)).float()  # (B, 15 D)
+        read = self._condition(c.to(self.dtype)).float()  # (B, 15 D)
         dim = self.config.dim
         of_space, of_time, of_out, token = read.split([6 * dim, 6 * dim, 2 * dim, dim], dim=-1)
         space, time = (
@@ -130,7 +132,7 @@ class FrameDenoiser:
             for part, biases in zip((of_space, of_time), self._biases, strict=True)
         )
         shift, scale = of_out.unflatten(-1, (2, 1, dim)).unbind(1)  # (B, 1, D) each
-        patches = self._patches(pixels.to(torch.bfloat16))
+        patches = self._patches(pixels.to(self.dtype))
         x = self._patchify[pixels.shape[-1]](patches) + (self._position + token[:, None])  # (B, N, D)
         for i, block in enumerate(self._blocks):
             if i % 2 == 0:
@@ -139,7 +141,7 @@ class FrameDenoiser:
                 block.over_time(x, time[i // 2], cache[:, i // 2], self._distance_bias[i // 2])
         x = _norm(x).mul_(1 + scale).add_(shift)
         scalars = _layers(self._scalars, x.mean(dim=1)).float()  # (B, 2)
-        frame = self._paint(x.to(torch.bfloat16), noisy, tau, last)
+        frame = self._paint(x.to(self.dtype), noisy, tau, last)
         return Frame(frame=frame.permute(0, 3, 1, 2)[:, None], reward=scalars[:, :1], terminate=scalars[:, 1:])
 
     def _change(self, noisy: torch.Tensor | None, tau: torch.Tensor, known: torch.Tensor) -> list[torch.Tensor]:
@@ -158,7 +160,7 @@ class FrameDenoiser:
         moved = sample_cubic(last.permute(0, 3, 1, 2).contiguous(), places).permute(0, 2, 3, 1)  # (B, H, W, 3)
         known = [moved, *self._change(noisy, tau, moved)]
         features = self._unpatch(self._to_features(x), self._num_features)
-        y = torch.cat([*(part.to(torch.bfloat16) for part in known), features], dim=-1)
+        y = torch.cat([*(part.to(self.dtype) for part in known), features], dim=-1)
         y = y.permute(0, 3, 1, 2)  # (B, 3 or 6 + features, H, W), pixels last in memory
         y = F.conv2d(y, *self._first[noisy is not None], padding=1)
         for weight, bias in self._others:
@@ -212,7 +214,7 @@ class _Layer:
         self._add(x, mixed.reshape(x.shape), gate, *others)
 
     def _heads(self, x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        qkv = self.qkv(_norm(x).mul_(scale).add_(shift).to(torch.bfloat16))  # (B, N, 3 D)
+        qkv = self.qkv(_norm(x).mul_(scale).add_(shift).to(self.qkv.weight.dtype))  # (B, N, 3 D)
         return qkv.unflatten(2, (3, self.num_heads, -1))
 
     def _add(
@@ -225,7 +227,7 @@ class _Layer:
         gate2: torch.Tensor,
     ) -> None:
         x.addcmul_(self.out(mixed), gate1)
-        hidden = self.up(_norm(x).mul_(scale2).add_(shift2).to(torch.bfloat16)).relu_()
+        hidden = self.up(_norm(x).mul_(scale2).add_(shift2).to(self.up.weight.dtype)).relu_()
         x.addcmul_(self.down(hidden.mul_(hidden)), gate2)
 
 
@@ -242,10 +244,10 @@ def _layers(layers: Iterable[nn.Module], x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-def _bfloat(x: torch.Tensor | None) -> torch.Tensor:
+def _present(x: torch.Tensor | None) -> torch.Tensor:
     assert x is not None
-    return x.to(torch.bfloat16)
+    return x
 
 
 def _last(weight: torch.Tensor) -> torch.Tensor:
-    return weight.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    return weight.contiguous(memory_format=torch.channels_last)

@@ -99,6 +99,10 @@ class Memory:
         window[:, :, :, rows.to(window.device)] = fresh._window
         return Memory(window)
 
+    def to(self, dtype: torch.dtype) -> Memory:
+        """Return the memory in other numbers, as where a state was saved on another kind of processor; or itself."""
+        return self if self._window.dtype == dtype else Memory(self._window.to(dtype))
+
     def compact(self) -> Memory:
         """Return an equal memory that holds no free places."""
         return Memory(self._window.clone(memory_format=torch.contiguous_format))

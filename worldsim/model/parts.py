@@ -55,6 +55,7 @@ def _pool(num_threads: int) -> ThreadPoolExecutor:
         pool, all_there = ThreadPoolExecutor(num_threads, "worldsim"), threading.Barrier(num_threads)
 
         def begin() -> None:
+            torch.get_num_threads()  # a thread that has not asked takes the process's number at its first operator
             torch.set_num_threads(1)
             all_there.wait()
 

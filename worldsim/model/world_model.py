@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from worldsim.model.frame import FrameDenoiser
 from worldsim.model.memory import Memory
 from worldsim.model.noise import keyed_noise
 from worldsim.model.parts import in_parts
+from worldsim.model.precision import autocast, compute_dtype
 from worldsim.model.presets import ModelConfig
 from worldsim.model.sampler import sample_frame
 from worldsim.model.spec import ModelSpec, encode_actions, encode_factors
@@ -163,15 +165,24 @@ class WorldModel:
 
     def __post_init__(self) -> None:
         self.networks.eval().requires_grad_(False)
-        # Weights are shipped in bfloat16; holding them so spares autocast a copy at every call.
-        for module in self.networks.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                module.to(torch.bfloat16)
+        self._hold()
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.networks.denoiser.position.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which matrices and kernels are held and multiplied; see `compute_dtype`."""
+        return self.networks.denoiser.patchify.weight.dtype
+
+    def _hold(self) -> None:
+        """Hold matrices and kernels in what their device multiplies fast: no call needs a copy of them then."""
+        dtype = compute_dtype(self.device)
+        for module in self.networks.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.to(dtype)
 
     @property
     def num_parameters(self) -> int:
@@ -181,6 +192,7 @@ class WorldModel:
     def to(self, device: str | torch.device) -> WorldModel:
         """Move the weights and return the model."""
         self.networks.to(device)
+        self._hold()
         self.__dict__.pop("_denoiser", None)
         return self
 
@@ -392,7 +404,7 @@ class WorldModel:
         encoded = torch.from_numpy(encode_actions(self.spec, actions)).to(self.device)[:, None]  # (N, 1, A)
         if guidance != 1 and not state.text.any():
             guidance = 1.0  # there is nothing to strengthen
-        room, memory = state.memory.room()
+        room, memory = state.memory.to(self.dtype).room()
         frames = torch.empty_like(state.frames)  # (N, 2, H, W, 3)
         scalars = torch.empty(state.num_streams, 2, device=self.device)
 
@@ -534,7 +546,7 @@ class WorldModel:
         """Return the memory behind (N, C, H, W, 3) frames, their (N, C - 1, A) encoded actions and ages."""
         batch, window = frames.shape[:2]
         shape = self.networks.denoiser.cache_shape(batch, window - 1)
-        cache = torch.empty(shape, dtype=torch.bfloat16, device=self.device)
+        cache = torch.empty(shape, dtype=self.dtype, device=self.device)
 
         def remember(rows: slice) -> None:
             pixels = from_pixels(torch.from_numpy(frames[rows]).to(self.device))  # (n, C, 3, H, W)
@@ -560,8 +572,8 @@ class WorldModel:
     def _encode_factors(self, factors: Sequence[Mapping[str, float] | None]) -> torch.Tensor:
         return torch.from_numpy(encode_factors(self.spec, factors, strict=True)).to(self.device)
 
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16)
+    def _precision(self) -> AbstractContextManager[object]:
+        return autocast(self.device, self.dtype)
 
 
 def check_sampling(num_steps: int, guidance: float) -> None:

@@ -16,7 +16,7 @@ import torch
 from gymnasium.utils import EzPickle
 
 from worldsim.errors import EnvError
-from worldsim.model import PLAIN_MODES, Renderer, load_renderer
+from worldsim.model import PLAIN_MODES, Renderer, compute_dtype, load_renderer
 from worldsim.sim.stream import check_arguments, pick_device, torch_threads
 from worldsim.sim.tape import Tape
 
@@ -125,7 +125,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         self.model = model if isinstance(model, Renderer) else load_renderer(model).to(device)
         self.render_mode = render_mode
         self.sampler_steps, self.threads = sampler_steps, threads
-        self.bfloat16 = precision == "bfloat16" or (precision == "auto" and _has_bfloat16(device))
+        self.bfloat16 = precision == "bfloat16" or (precision == "auto" and compute_dtype(device) == torch.bfloat16)
         self.truth_obs = truth_obs
         self.truth = self._make_truth(env_id, obs_modes, cameras, truth)
         self._cameras = tuple(cameras)
@@ -331,8 +331,3 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         if self._frames is None:
             raise EnvError(f"{call}() needs an episode; call reset() first")
         return self._frames
-
-
-def _has_bfloat16(device: str) -> bool:
-    """Return whether convolutions in bfloat16 are faster there; the public way to ask came after torch 2.6."""
-    return device == "cuda" or torch.cpu._is_avx512_bf16_supported()

@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import cached
 
+from worldsim.model import autocast
 from worldsim.train.bands import opponent, smooth
 
 __all__ = ["Critic"]
@@ -72,7 +73,7 @@ class Critic(nn.Module):
         """
         frames = imagined.detach().requires_grad_(True)
         self.train(is_first)
-        with cached(), torch.autocast(frames.device.type, torch.bfloat16):
+        with cached(), autocast(frames.device):
             score_imagined, score_true = self(frames), self(true)
         (direction,) = torch.autograd.grad(-score_imagined.sum(), frames, retain_graph=True)
         loss = F.relu(1 + score_imagined).mean() + F.relu(1 - score_true).mean()

@@ -17,7 +17,7 @@ from worldsim.model import ModelSpec, Start, encode_actions, encode_factors
 from worldsim.rollout import Caption
 from worldsim.store import RolloutStore
 
-__all__ = ["Batch", "Dataset", "action_numbers", "factor_ranges", "mirrored"]
+__all__ = ["Batch", "Dataset", "action_numbers", "by_seed", "factor_ranges", "mirrored"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +168,16 @@ class Dataset:
                 Start(frames=frames, actions=self.raw_actions[i][t : t + context - 1], caption=Caption(0, en, zh))
             )
         return result
+
+
+def by_seed(store: RolloutStore) -> list[int]:
+    """Return the episodes of a store in the order of their seeds.
+
+    Several workers write episodes as they end, in another order each time; so ordered, a store that was collected again
+    gives the same windows.
+    """
+    seeds = [store.info(i).seed for i in range(len(store))]
+    return sorted(range(len(store)), key=lambda i: (seeds[i] is None, seeds[i] or 0))
 
 
 def mirrored(batch: Batch, which: np.ndarray, signs: Sequence[int]) -> Batch:

@@ -36,7 +36,8 @@ from worldsim.model import (
     Networks,
     Vocabulary,
     WorldModel,
-    encode_starts,
+    autocast,
+    compute_dtype,
     load,
     save,
 )
@@ -45,26 +46,25 @@ from worldsim.train.board import Board
 from worldsim.train.budget import changed_settings, check_run, read_state
 from worldsim.train.config import TrainConfig
 from worldsim.train.critic import Critic
-from worldsim.train.data import Batch, Dataset, action_numbers, factor_ranges, mirrored
-from worldsim.train.draws import Draws, Inputs
-from worldsim.train.first_frames import first_frame_loss, make_first_frames
+from worldsim.train.data import factor_ranges
+from worldsim.train.draws import Inputs
+from worldsim.train.first_frames import first_frame_loss
 from worldsim.train.git import commit_name
 from worldsim.train.inherit import inherit
+from worldsim.train.material import Material
 from worldsim.train.memory import check_fits, estimate, held_bytes
-from worldsim.train.objective import Losses, Objective, balance, losses, make_inputs
+from worldsim.train.objective import Losses, Objective, losses
 from worldsim.train.optimizer import Optimizer
-from worldsim.train.plan import Plan, make_plan
+from worldsim.train.plan import Plan
 from worldsim.train.ranks import Ranks, join, like, whole
 from worldsim.train.validate import Validation, validate
 from worldsim.train.world import world_of
 
 __all__ = ["train"]
 
-_NUM_STARTS = 32
 _LEAD = 0.005  # change of the weight of local contrast per step
 _MEANS = ("total", "contrast", "reward", "terminate")  # of `Losses`, as reported
 _RATIOS = ("frame", "refine", "sharpness", "flow", "first_frame")
-_HELD_OUT = 0.02  # share of episodes for validation where no store is given
 
 
 def train(
@@ -176,7 +176,6 @@ class _Trainer:
             )
         self.spec, self.fingerprint = world_of(store)
         self.spec = replace(self.spec, **factor_ranges(store, settings.factors))
-        self.mirror = action_numbers(self.spec, settings.mirror)
         held_out_store = RolloutStore.open(val) if val else None
         if held_out_store and (held_out_store.height, held_out_store.width) != (store.height, store.width):
             raise StoreError(
@@ -193,30 +192,12 @@ class _Trainer:
             length=settings.length,
             first_frames=settings.first_frames_per_window,
             shards=ranks.size if settings.shard else 1,
+            dtype=compute_dtype(device),
         )
         check_fits(need, self.device, processes=ranks.local_size, log=self.log)
 
-        episodes = np.random.default_rng(0).permutation(len(store))
-        held_out = 0 if held_out_store else max(1, round(_HELD_OUT * len(store)))
-        self.data = Dataset(store, self.spec, episodes=sorted(episodes[held_out:].tolist()) or [0])
-        if held_out_store:
-            self.held_out = Dataset(held_out_store, self.spec)
-        else:
-            self.held_out = Dataset(store, self.spec, episodes=sorted(episodes[:held_out].tolist()))
-        self.mean_change = self.data.mean_change() if settings.balance > 0 else 0.0
-        self.rows = self.data.windows(settings.length)
-        self.end_rows = self.rows[self.data.ends(self.rows, settings.length)]
-        self.prompt_rows = self.rows[self.data.changes(self.rows, settings.length)]
-        self.deep_rows = self.data.windows(settings.length, lead=self.config.num_context + settings.deep_steps)
-        starts = self.data.starts(_NUM_STARTS, self.config.num_context, seed=0)
-        if not starts:
-            raise StoreError(
-                f"a model starts from {self.config.num_context} frames, so training needs episodes of at least "
-                f"{self.config.num_context + 1} steps; the longest here has {self.data.lengths.max()}"
-            )
-        self.starts_file = encode_starts(starts)
-
-        texts = [text for caption in self.data.captions for text in caption]
+        self.material = Material(store, held_out_store, self.spec, settings, self.config.num_context)
+        texts = [text for caption in self.material.captions for text in caption]
         vocabulary = Vocabulary(saved["vocabulary"]) if saved else Vocabulary.from_texts(texts)
         torch.manual_seed(settings.seed)
         self.parent = saved["parent"] if saved else None
@@ -234,9 +215,7 @@ class _Trainer:
             inherit(networks, self.config, parent, self.spec.factor_names)
             self.parent = parent.sha
         self.blank = copy.deepcopy(networks).requires_grad_(False)  # what the average is filled into
-        features = [networks.text.features([caption[k] for caption in self.data.captions] or [None]) for k in range(2)]
-        width = max(table.shape[1] for table in features)
-        self.features = torch.stack([torch.nn.functional.pad(t, (0, width - t.shape[1])) for t in features])
+        self.material.read(networks.text)
         self.networks = networks.to(device)
         loss_of, first_frame_loss_of = losses, first_frame_loss
         if use_compile:
@@ -258,11 +237,11 @@ class _Trainer:
         self.history: list[dict[str, Any]] = []
         self.board = Board(path / "tensorboard") if settings.tensorboard and ranks.is_first else None
         self.log(
-            f"preset {preset}: {num_parameters / 1e6:.2f} M parameters; {len(self.data.captions)} captions, "
+            f"preset {preset}: {num_parameters / 1e6:.2f} M parameters; {len(self.material.captions)} captions, "
             f"{len(vocabulary)} words; device {device}"
             + (f"; {ranks.size} processes, {'divided' if settings.shard else 'copied'}" if ranks.size > 1 else "")
         )
-        self.horizon = min(16, int(self.held_out.lengths.max()) - self.config.num_context + 1)
+        self.horizon = min(16, int(self.material.held_out.lengths.max()) - self.config.num_context + 1)
         if self.horizon < 1:
             self.log(f"nothing is validated: no held-out episode has {self.config.num_context} steps")
         if use_compile:
@@ -358,16 +337,7 @@ class _Trainer:
     def _step(self) -> dict[str, float]:
         settings, ranks = self.settings, self.ranks
         late = self._is_late
-        plan = make_plan(
-            settings,
-            self.step,
-            rows=self.rows,
-            end_rows=self.end_rows,
-            prompt_rows=self.prompt_rows,
-            deep_rows=self.deep_rows,
-            num_context=self.config.num_context,
-            is_late=late,
-        )
+        plan = self.material.plan(self.step, is_late=late)
         num_shares = settings.accumulate * ranks.size
         size = settings.batch // num_shares
         sums = torch.zeros(len(_MEANS) + 1, device=self.device)
@@ -404,34 +374,21 @@ class _Trainer:
     def _share(self, plan: Plan, late: bool, *, is_first: bool) -> tuple[Losses, torch.Tensor]:
         """Add the gradient of a share of a step's windows; return its losses and how well the critic did."""
         settings = self.settings
-        batch, text = self._take(plan.rows - plan.lead, plan.lead + settings.length, plan.is_mirrored, plan.language)
-        draws = Draws(plan.seeds)
-        weight = balance(batch.frames, self.mean_change, settings.balance) if settings.balance > 0 else None
-        inputs = self._moved(
-            make_inputs(
-                batch,
-                text,
-                draws,
-                padding=plan.padding,
-                text_drop_share=settings.text_drop_share,
-                weight=weight,
-            )
-        )
-        first_frames, drawn = None, plan.first_frames
-        if drawn.rows.size:
-            ways = drawn.is_mirrored.ravel(), drawn.language.ravel()
-            first_frames = self._moved(
-                make_first_frames(*self._take(drawn.rows.ravel(), 1, *ways), Draws(drawn.seeds.ravel()))
-            )
+        taken = self.material.take(plan)
+        inputs = self._moved(taken.inputs)
+        first_frames = None if taken.first_frames is None else self._moved(taken.first_frames)
         contrast_weight = torch.tensor(self.contrast_weight if late else 0.0, device=self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             result: Losses = self.objective(
-                inputs, contrast_weight, plan.own_frames_from, plan.lead, draws, first_frames
+                inputs, contrast_weight, plan.own_frames_from, plan.lead, taken.draws, first_frames
             )
         if not torch.isfinite(result.total):
             path = self.path / f"bad_batch_{self.step}_{self.ranks.rank}.npz"
             np.savez_compressed(
-                path, frames=batch.frames.numpy(), action=batch.action.numpy(), tau=inputs.tau.cpu().numpy()
+                path,
+                frames=taken.batch.frames.numpy(),
+                action=taken.batch.action.numpy(),
+                tau=inputs.tau.cpu().numpy(),
             )
             raise WorldsimError(
                 f"the loss at step {self.step} is not finite; the batch is in {path}; resume from the last save"
@@ -442,16 +399,6 @@ class _Trainer:
             total = total + pull
         (total / settings.accumulate).backward()
         return result, told_apart
-
-    def _take(
-        self, rows: np.ndarray, length: int, is_mirrored: np.ndarray, language: np.ndarray
-    ) -> tuple[Batch, torch.Tensor]:
-        """Return windows of ``length`` steps, some seen in a mirror, and (B, T, F) the features of their captions."""
-        batch = self.data.take(rows, length)
-        if self.mirror:
-            batch = mirrored(batch, is_mirrored, self.mirror)
-        row = torch.from_numpy(language)[:, None]
-        return batch, self.features[row, batch.caption.clamp_min(0)] * (batch.caption >= 0)[..., None]
 
     def _moved(self, inputs: Inputs) -> Inputs:
         return Inputs(**{f.name: getattr(inputs, f.name).to(self.device) for f in fields(Inputs)})
@@ -491,7 +438,7 @@ class _Trainer:
             return
         strip = self.path / "strips" / f"{self.step:07d}.png"
         model = WorldModel(networks=average, spec=self.spec, config=self.config, name=self.path.name)
-        result: Validation = validate(model, self.held_out, num_windows=32, horizon=self.horizon, strip=strip)
+        result: Validation = validate(model, self.material.held_out, num_windows=32, horizon=self.horizon, strip=strip)
         self.history.append({"step": self.step, "minutes": self.elapsed_s / 60, **asdict(result)})
         self._write({"kind": "validation", **asdict(result)}, strip)
         self.log(f"step {self.step} | {self.elapsed_s / 60:.1f} min | {result.line()} | {strip}")
@@ -539,7 +486,7 @@ class _Trainer:
             average,
             config=self.config,
             spec=self.spec,
-            starts=self.starts_file,
+            starts=self.material.starts_file,
             card=self.card,
             metrics={"validation": self.history},
             meta={

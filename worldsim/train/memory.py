@@ -20,7 +20,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from worldsim.errors import WorldsimError
-from worldsim.model import TEXT_ENCODERS, ModelConfig, ModelSpec, Networks, Vocabulary
+from worldsim.model import TEXT_ENCODERS, ModelConfig, ModelSpec, Networks, Vocabulary, autocast
 from worldsim.train.draws import Inputs
 from worldsim.train.objective import losses
 
@@ -57,6 +57,7 @@ def estimate(
     length: int,
     shards: int,
     first_frames: int = 0,
+    dtype: torch.dtype | None = None,
 ) -> MemoryNeed:
     """Return what a process will take.
 
@@ -68,15 +69,16 @@ def estimate(
         length: Steps per window.
         shards: Among how many processes the network is divided.
         first_frames: First frames per window; see `TrainConfig.first_frame_share`.
+        dtype: Of products and convolutions; `compute_dtype` of the processor if None.
     """
     return MemoryNeed(
         frames=num_frames * spec.height * spec.width * 3,
         network=4 * _COPIES * num_parameters // shards,
-        kept=windows * sum(kept_bytes(config, spec, frames) for frames in (length, first_frames) if frames),
+        kept=windows * sum(kept_bytes(config, spec, frames, dtype) for frames in (length, first_frames) if frames),
     )
 
 
-def kept_bytes(config: ModelConfig, spec: ModelSpec, length: int) -> int:
+def kept_bytes(config: ModelConfig, spec: ModelSpec, length: int, dtype: torch.dtype | None = None) -> int:
     """Return the bytes that one window of ``length`` steps keeps for the backward pass."""
     blank = TEXT_ENCODERS[config.text_encoder](Vocabulary(()), config.text_dim).features([None])  # (1, F)
     with FakeTensorMode():
@@ -107,7 +109,7 @@ def kept_bytes(config: ModelConfig, spec: ModelSpec, length: int) -> int:
             return tensor
 
         hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-        with hooks, torch.autocast("cpu", torch.bfloat16):
+        with hooks, autocast("cpu", dtype):
             losses(networks, inputs, torch.ones(()))
         return sum(storage.nbytes() for storage in kept.values())
 

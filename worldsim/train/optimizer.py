@@ -2,15 +2,21 @@
 
 Muon (Jordan 2024, as in torch) makes the step of a matrix orthogonal, so that no direction of it is left behind. Its
 steps are as large as AdamW's (Liu 2025), and one schedule serves both.
+
+torch's makes it orthogonal in bfloat16, which takes longer than all else of a step where a processor has no
+instructions for it; there it is done in float32.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+
+from worldsim.model import compute_dtype
 
 __all__ = ["Optimizer"]
 
@@ -43,7 +49,8 @@ class Optimizer(torch.optim.Optimizer):
         groups = [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
         self._inner: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, betas=_BETAS, fused=True)]
         if matrices:
-            muon = torch.optim.Muon(
+            is_fast = compute_dtype(matrices[0].device) == torch.bfloat16
+            muon = (torch.optim.Muon if is_fast else _Float32Muon)(
                 matrices, lr=rate, weight_decay=decay, momentum=_MOMENTUM, adjust_lr_fn="match_rms_adamw"
             )
             muon.param_groups[0]["times"] = muon_rate
@@ -64,3 +71,36 @@ class Optimizer(torch.optim.Optimizer):
             inner.state, inner.param_groups = self.state, self.param_groups[first : first + size]
             inner.step()
             first += size
+
+
+class _Float32Muon(torch.optim.Muon):
+    """torch's Muon with the Newton-Schulz iteration in float32; settings and state are the same."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state, momentum = self.state[parameter], group["momentum"]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(parameter.grad)
+                average = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
+                update = parameter.grad.lerp(average, momentum)  # Nesterov's
+                update = _orthogonal(update, group["ns_coefficients"], group["ns_steps"], group["eps"])
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(max(parameter.shape)))  # as AdamW's
+
+
+def _orthogonal(
+    matrix: torch.Tensor, coefficients: tuple[float, float, float], num_steps: int, eps: float
+) -> torch.Tensor:
+    """Return a matrix with the same singular vectors whose singular values are all near 1."""
+    a, b, c = coefficients
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if is_tall else matrix
+    x = x / x.norm().clamp_min(eps)
+    for _ in range(num_steps):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if is_tall else x

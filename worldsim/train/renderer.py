@@ -32,6 +32,8 @@ from worldsim.model import (
     PLAIN_MODES,
     Renderer,
     RendererConfig,
+    autocast,
+    compute_dtype,
     new_renderer,
     save_renderer,
     view_channels,
@@ -232,7 +234,7 @@ class _Trainer:
         frame, light, view = self._frames(rows), *self._views(rows)
         previous = self._previous(rows, rng.random(len(rows)))
         level = tau[:, None, None, None]
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             found = self.net(level * frame + (1 - level) * noise, tau, view, light, previous)
         loss = F.mse_loss(found, frame) + settings.absolute * F.l1_loss(found, frame)
         if not torch.isfinite(loss):
@@ -273,7 +275,7 @@ class _Trainer:
         if len(drawn):
             light, view = self._views(rows[is_own] - 1)
             nothing = torch.zeros((len(light), 4, *self._size), device=self.device)
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with autocast(self.device):
                 own = self.net(None, torch.zeros(len(light), device=self.device), view, light, nothing)
             own = from_pixels(to_pixels(own))  # as a frame is shown
             previous[drawn] = torch.cat([own, torch.ones_like(own[:, :1])], dim=1)
@@ -302,7 +304,7 @@ class _Trainer:
     def _validate(self) -> None:
         """Draw the held-out episodes with the averaged weights, score them, and write a picture."""
         renderer = Renderer(copy.deepcopy(self.average))
-        drawn = draw_episodes(renderer, self.held_out, bfloat16=True)
+        drawn = draw_episodes(renderer, self.held_out, bfloat16=compute_dtype(self.device) == torch.bfloat16)
         figures = score(drawn, self.held_out)
         draw_strip(self.path / "strips" / f"{self.step:06d}.png", drawn, self.held_out)
         record = {"step": self.step, "minutes": self.elapsed_s / 60, **figures}
