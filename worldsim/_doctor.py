@@ -57,7 +57,7 @@ def examine(device: str = "auto", seed: int = 0) -> Iterator[Finding]:
         ("zarr", _zarr, "pip install 'zarr>=3.1,<4', and check that the temporary directory can be written"),
         ("pybullet", lambda: _truth(seed), "pip install --force-reinstall pybullet"),
         ("extras", _extras, "pip install 'worldsim-sdk[all]'"),
-        ("matrix product", _matmul, "reinstall torch"),
+        ("matrix product", _matmul, "reinstall torch; WORLDSIM_PRECISION is auto, float32 or bfloat16"),
         ("models", _models, "reinstall worldsim-sdk: a bundled checkpoint is missing or damaged"),
     ]
     for name, check, fix in checks:
@@ -143,11 +143,14 @@ def _extras() -> str:
 def _matmul() -> str:
     import torch
 
+    from worldsim.model import compute_dtype
+
     rates = {}
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         a = torch.ones(1024, 1024, dtype=dtype)
-        rates[name] = 2 * 1024**3 * _rate(lambda a=a: torch.mm(a, a), 10) / 1e9
-    return ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in rates.items())
+        rates[name] = 2 * 1024**3 * _rate(lambda a=a: torch.mm(a, a), 3) / 1e9
+    told = ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in rates.items())
+    return f"{told}; models compute in {str(compute_dtype()).removeprefix('torch.')}"
 
 
 def _models() -> str:
