@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from worldsim.model import ModelConfig, ModelSpec, TextEncoder, Vocabulary
+from worldsim.model.networks import from_pixels, to_pixels
 from worldsim.model.text import TEXT_ENCODERS
-from worldsim.model.world_model import from_pixels, to_pixels
 from worldsim.train.data import Batch
 from worldsim.train.draws import Draws, Inputs
 from worldsim.train.objective import make_inputs

@@ -21,7 +21,7 @@ from trunk import Trunk
 from worldsim.errors import WorldsimError
 from worldsim.model import ModelConfig
 from worldsim.model.denoiser import estimated_change
-from worldsim.model.world_model import from_pixels, to_pixels
+from worldsim.model.networks import from_pixels, to_pixels
 from worldsim.train.data import Batch
 from worldsim.train.draws import Draws
 from worldsim.train.objective import make_inputs

@@ -20,8 +20,8 @@ from torch import nn
 
 from worldsim.errors import WorldsimError
 from worldsim.model import ModelConfig
+from worldsim.model.networks import from_pixels, to_pixels
 from worldsim.model.noise import keyed_noise
-from worldsim.model.world_model import from_pixels, to_pixels
 from worldsim.train.data import Batch
 from worldsim.train.draws import Draws
 

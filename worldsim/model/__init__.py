@@ -10,7 +10,9 @@ from worldsim.model.checkpoint import (
     save,
     set_terminate_calibration,
 )
+from worldsim.model.networks import Networks
 from worldsim.model.precision import PRECISION_VARIABLE, autocast, compute_dtype
+from worldsim.model.prediction import Imagined, Prediction
 from worldsim.model.presets import PRESETS, ModelConfig
 from worldsim.model.render_net import RendererConfig, RendererSpec, RenderNet, tiny_renderer, view_channels
 from worldsim.model.renderer import (
@@ -22,8 +24,9 @@ from worldsim.model.renderer import (
     save_renderer,
 )
 from worldsim.model.spec import ModelSpec, encode_actions, encode_factors, spec_of
+from worldsim.model.state import WorldState
 from worldsim.model.text import TEXT_ENCODERS, TextEncoder, Vocabulary
-from worldsim.model.world_model import Imagined, Networks, Prediction, Start, WorldModel, WorldState
+from worldsim.model.world_model import Start, WorldModel
 
 __all__ = [
     "CHECKPOINTS",

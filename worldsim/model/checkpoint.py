@@ -23,10 +23,11 @@ import torch
 import worldsim
 from worldsim._json import plain
 from worldsim.errors import CheckpointError
+from worldsim.model.networks import Networks
 from worldsim.model.presets import ModelConfig
 from worldsim.model.spec import ModelSpec
 from worldsim.model.text import Vocabulary
-from worldsim.model.world_model import Networks, Start, WorldModel
+from worldsim.model.world_model import Start, WorldModel
 from worldsim.rollout import ActionDim, Caption
 
 __all__ = [

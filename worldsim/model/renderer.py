@@ -20,10 +20,11 @@ import torch
 
 from worldsim.errors import CheckpointError, EnvError
 from worldsim.model.checkpoint import CHECKPOINTS, versions_of, write_file, write_json
+from worldsim.model.networks import from_pixels, to_pixels
 from worldsim.model.noise import keyed_noise
 from worldsim.model.render_net import RendererConfig, RendererSpec, RenderNet, view_channels
 from worldsim.model.sampler import euler_step, schedule
-from worldsim.model.world_model import check_sampling, from_pixels, to_pixels
+from worldsim.model.world_model import check_sampling
 
 __all__ = ["PLAIN_MODES", "Renderer", "bundled_renderers", "load_renderer", "new_renderer", "save_renderer"]
 

@@ -19,86 +19,25 @@ import torch
 from torch import nn
 
 from worldsim.errors import ActionError, EnvError, PromptError
-from worldsim.model.denoiser import MAX_AGE, Denoiser
+from worldsim.model.denoiser import MAX_AGE
 from worldsim.model.first_frame import FIRST_FRAME_STEPS, draw_first_frame
 from worldsim.model.frame import FrameDenoiser
 from worldsim.model.memory import Memory
+from worldsim.model.networks import Networks, from_pixels, to_pixels
 from worldsim.model.noise import keyed_noise
 from worldsim.model.parts import in_parts
 from worldsim.model.precision import autocast, compute_dtype
+from worldsim.model.prediction import Imagined, Prediction
 from worldsim.model.presets import ModelConfig
 from worldsim.model.sampler import sample_frame
 from worldsim.model.spec import ModelSpec, encode_actions, encode_factors
 from worldsim.model.state import WorldState
-from worldsim.model.text import TEXT_ENCODERS, Vocabulary
 from worldsim.rollout import Caption
 
-__all__ = [
-    "Imagined",
-    "Networks",
-    "Prediction",
-    "Start",
-    "WorldModel",
-    "WorldState",
-    "check_sampling",
-    "from_pixels",
-    "to_pixels",
-]
+__all__ = ["MAX_GUIDANCE", "Start", "WorldModel", "check_sampling"]
 
 MAX_GUIDANCE = 10.0
 _FIRST_FRAME_NOISE = 255  # a number that no sampler step of an env step has
-
-
-def from_pixels(frames: torch.Tensor) -> torch.Tensor:
-    """Return (..., 3, H, W) float32 in [-1, 1] for (..., H, W, 3) uint8."""
-    return frames.movedim(-1, -3).to(torch.float32) / 127.5 - 1
-
-
-def to_pixels(frames: torch.Tensor) -> torch.Tensor:
-    """Return (..., H, W, 3) uint8 for (..., 3, H, W) in [-1, 1]; values outside are clamped."""
-    return ((frames.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(-3, -1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What one imagined step gives for each of N streams. Its frames stay on the device until they are asked for."""
-
-    pixels: torch.Tensor
-    """(N, H, W, 3) uint8, on the device of the model."""
-    reward: np.ndarray
-    """(N,) float32."""
-    terminate_prob: np.ndarray
-    """(N,) float32 in [0, 1]."""
-
-    @cached_property
-    def frames(self) -> np.ndarray:
-        """(N, H, W, 3) uint8, fetched at the first look."""
-        return self.pixels.cpu().numpy()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Imagined:
-    """What T actions in each of N streams lead to. Frames stay on the device until they are asked for."""
-
-    actions: np.ndarray
-    """(N, T, *A)."""
-    predictions: Sequence[Prediction]
-    """T steps."""
-
-    @cached_property
-    def frames(self) -> np.ndarray:
-        """(N, T, H, W, 3) uint8; index 0 is step 1."""
-        return np.stack([prediction.frames for prediction in self.predictions], axis=1)
-
-    @cached_property
-    def reward(self) -> np.ndarray:
-        """(N, T) float32."""
-        return np.stack([prediction.reward for prediction in self.predictions], axis=1)
-
-    @cached_property
-    def terminate_prob(self) -> np.ndarray:
-        """(N, T) float32 in [0, 1]."""
-        return np.stack([prediction.terminate_prob for prediction in self.predictions], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,31 +49,6 @@ class Start:
     actions: np.ndarray
     """(C - 1, ...) in the units of the action space."""
     caption: Caption
-
-
-class Networks(nn.Module):
-    """All that is trained: the denoiser with its heads, and the text encoder."""
-
-    def __init__(self, config: ModelConfig, spec: ModelSpec, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        self.denoiser = Denoiser(
-            config,
-            height=spec.height,
-            width=spec.width,
-            action_dim=spec.action_dim,
-            condition_dim=config.text_dim + 2 * len(spec.factor_names),
-        )
-        self.text = TEXT_ENCODERS[config.text_encoder](vocabulary, config.text_dim)
-
-    def condition(self, text: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-        """Return (..., C) what the denoiser is told.
-
-        Args:
-            text: (..., F) features of captions.
-            factors: (..., 2 K) encoded factors.
-        """
-        encoded = self.text(text)
-        return torch.cat([encoded, factors.to(encoded.dtype)], dim=-1) if factors.shape[-1] else encoded
 
 
 @dataclass(kw_only=True)

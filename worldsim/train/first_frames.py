@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from worldsim.model.first_frame import FIRST_FRAME_STD, handed, no_past
-from worldsim.model.world_model import Networks, from_pixels
+from worldsim.model.networks import Networks, from_pixels
 from worldsim.train.data import Batch
 from worldsim.train.draws import Draws, Inputs
 

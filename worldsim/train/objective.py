@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from worldsim.model.denoiser import MAX_AGE, Denoised
-from worldsim.model.world_model import Networks, from_pixels
+from worldsim.model.networks import Networks, from_pixels
 from worldsim.train.bands import local_contrast
 from worldsim.train.data import Batch
 from worldsim.train.draws import Draws, Inputs

@@ -38,7 +38,7 @@ from worldsim.model import (
     save_renderer,
     view_channels,
 )
-from worldsim.model.world_model import from_pixels, to_pixels
+from worldsim.model.networks import from_pixels, to_pixels
 from worldsim.train.budget import Budget, changed_settings, check_run, read_state
 from worldsim.train.git import commit_name
 from worldsim.train.pairs import PairsConfig, collect_pairs

@@ -147,6 +147,7 @@ def bench_speed(
         "frame": f"{model.spec.height}x{model.spec.width}",
         "threads": torch.get_num_threads(),
         "device": str(model.device),
+        "precision": str(model.dtype).removeprefix("torch."),
         "turns": budget.num_turns,
         "turn_s": budget.turn_s,
         "seed": seed,
