@@ -25,6 +25,7 @@ from PIL import Image
 from torch import nn
 
 import worldsim
+from worldsim.errors import WorldsimError
 from worldsim.model import Vocabulary
 from worldsim.model.text import WordEncoder
 from worldsim.store import RolloutStore
@@ -156,7 +157,8 @@ def main() -> None:
     painter = Painter(known.shape[1], Vocabulary.from_texts(texts))
     print(f"{len(frames):,} frames, {len(texts)} captions, {sum(p.numel() for p in painter.parameters()) / 1e6:.2f} M")
     table = painter.text.features(texts)
-    features = table[torch.tensor([texts.index(caption) for caption in captions])]
+    row = {text: i for i, text in enumerate(texts)}
+    features = table[torch.tensor([row[caption] for caption in captions])]
     painter = _train(painter, codes, known, features, args)
     if args.model:
         _continue(painter, codes, args.model, args.out / "continued.png")
@@ -229,4 +231,7 @@ def _continue(painter: Painter, codes: Codes, name: str, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except WorldsimError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 import worldsim
+from worldsim.errors import WorldsimError
 from worldsim.model import PRECISION_VARIABLE, WorldModel, compute_dtype
 from worldsim.train.git import commit_name
 
@@ -92,4 +93,7 @@ def _row(models: dict[str, WorldModel], num: int, turns: int) -> dict[str, float
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except WorldsimError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -57,7 +57,7 @@ def examine(device: str = "auto", seed: int = 0) -> Iterator[Finding]:
         ("zarr", _zarr, "pip install 'zarr>=3.1,<4', and check that the temporary directory can be written"),
         ("pybullet", lambda: _truth(seed), "pip install --force-reinstall pybullet"),
         ("extras", _extras, "pip install 'worldsim-sdk[all]'"),
-        ("matrix product", _matmul, "reinstall torch; WORLDSIM_PRECISION is auto, float32 or bfloat16"),
+        ("matrix product", _matmul, "unset WORLDSIM_PRECISION, or reinstall torch"),
         ("models", _models, "reinstall worldsim-sdk: a bundled checkpoint is missing or damaged"),
     ]
     for name, check, fix in checks:

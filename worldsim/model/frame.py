@@ -3,8 +3,7 @@
 The forward pass is written for training, over many frames and with gradients. Here there is one frame, no gradient and
 a memory, and on a CPU most of a step is not arithmetic but the moving of numbers. So keys and values go straight into
 the memory's free place, what is modulated or gated is changed in place, pixels come last in every array, and channels
-that are known to be zero are left out. In bfloat16, numbers differ from the forward pass by rounding
-alone.
+that are known to be zero are left out. Numbers differ from the forward pass by rounding alone.
 
 Axes: B streams, N patches of a frame, D width, H and W pixels, L temporal layers, P frames remembered.
 """
