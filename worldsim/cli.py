@@ -18,6 +18,7 @@ from rich.console import Console
 
 from worldsim._bench_commands import add_to as add_bench_commands
 from worldsim._console import STDOUT, console, show_progress, show_table, write_json
+from worldsim._first_frame_commands import add_to as add_first_frame_commands
 from worldsim._options import Device, Json, Minutes, NoSeed, Resume, Run, Seed, Steps, StorePath, Threads
 from worldsim._render_commands import add_to as add_render_commands
 from worldsim._store_commands import add_to as add_store_commands
@@ -221,6 +222,7 @@ def verify(store: StorePath, seed: NoSeed = 0, json_target: Json = None) -> int:
 
 add_store_commands(app)
 add_render_commands(app)
+add_first_frame_commands(app)
 
 
 @app.command(epilog="Example: worldsim train --data rollouts --preset small -o runs/first --minutes 60")

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from worldsim.model import ModelSpec, new_model
+from worldsim.model import FirstFrameNet, ModelSpec, new_model, tiny_first_frames
 from worldsim.model.presets import tiny
 from worldsim.rollout import ActionDim
 
@@ -36,6 +36,18 @@ def shaken_model(spec=None, config=None, seed=0):
         for parameter in model.networks.parameters():
             parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
     return model
+
+
+def shaken_first_frames(model, seed=0):
+    """Return what draws first frames for a model, untrained and shaken."""
+    spec, vocabulary = model.spec, model.networks.text.vocabulary
+    net = FirstFrameNet(tiny_first_frames(), spec, model.config.text_encoder, vocabulary)
+    generator = torch.Generator().manual_seed(seed)
+    net.codes.fit(torch.randint(0, 256, (64, spec.height, spec.width, 3), dtype=torch.uint8, generator=generator))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return net.eval().requires_grad_(False)
 
 
 def some_context(spec, batch, num_frames, seed=0):

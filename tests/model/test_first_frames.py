@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
-from tests.model.helpers import box_spec, shaken_model
-from worldsim.errors import EnvError
+from tests.model.helpers import box_spec, shaken_first_frames, shaken_model
+from worldsim.errors import CheckpointError, EnvError
+from worldsim.model import FirstFrameConfig, encode_starts, load, save, save_first_frames
+from worldsim.model.first_frame import PatchCodes
 from worldsim.model.world_model import MAX_GUIDANCE
 
 PROMPTS = ["a rainy night", "晴朗的白天", None, "heavy traffic"]
@@ -13,7 +16,7 @@ PROMPTS = ["a rainy night", "晴朗的白天", None, "heavy traffic"]
 @pytest.fixture(scope="module")
 def model():
     model = shaken_model(box_spec(height=36, width=44))  # no whole number of patches
-    model.meta = {"first_frames": True}
+    model.first_frame_net = shaken_first_frames(model)
     return model
 
 
@@ -40,7 +43,7 @@ def test_seed_prompt_steps_and_guidance_each_matter(model):
 
 def test_factors_condition_a_first_frame():
     model = shaken_model(box_spec(factor_names=("gravity",), factor_low=(1.0,), factor_high=(10.0,)))
-    model.meta = {"first_frames": True}
+    model.first_frame_net = shaken_first_frames(model)
     low, high = model.first_frames([None] * 2, [0, 0], factors=[{"gravity": 1.0}, {"gravity": 10.0}], sampler_steps=2)
     assert (low != high).any()
     with pytest.raises(EnvError, match="no factor 'wind'"):
@@ -58,3 +61,38 @@ def test_what_cannot_be_drawn_is_one_clear_error(model):
         model.first_frames(["a clear day"], [0], sampler_steps=0)
     with pytest.raises(EnvError, match="guidance must be 0 to 10"):
         model.first_frames(["a clear day"], [0], guidance=MAX_GUIDANCE + 1)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (36, 44)])
+def test_codes_hold_smooth_frames_and_patches_overlap(size):
+    generator = torch.Generator().manual_seed(0)
+    small = torch.randint(0, 256, (300, 3, 4, 4), generator=generator).float()
+    pixels = torch.nn.functional.interpolate(small, size=size, mode="bicubic").clamp(0, 255)
+    frames = pixels.round().to(torch.uint8).movedim(1, -1)
+    codes = PatchCodes(FirstFrameConfig(patch=8, codes=48), *size)
+    codes.fit(frames)
+    found = codes.encode(frames)
+    assert found.shape == (300, -(-size[0] // 8) * -(-size[1] // 8), 48)
+    torch.testing.assert_close(found.mean(dim=0), torch.zeros(codes.shape), atol=1e-3, rtol=0)
+    assert found.std(dim=0).max() < 1.01
+    assert (codes.decode(found).float() - frames.float()).abs().mean() < 1
+    changed = found.clone()
+    changed[:, 0] += 1
+    touched = (codes.decode(changed) != codes.decode(found)).any(dim=0).any(dim=-1)  # (H, W)
+    assert touched[:8, :8].any()
+    assert touched[8:12].any()  # four pixels of the patch below
+    assert not touched[12:].any()
+
+
+def test_a_checkpoint_keeps_what_draws_first_frames(model, checkpoint, tmp_path):
+    frames = model.first_frames(["a rainy night"], [0], sampler_steps=4)
+    sizes = {"config": model.config, "spec": model.spec, "card": {}, "metrics": {}, "meta": {}}
+    save(tmp_path, model.networks, starts=encode_starts(load(checkpoint).starts), **sizes)
+    assert not load(tmp_path).is_trained_for_first_frames
+    save_first_frames(tmp_path, model.first_frame_net, metrics={}, meta={})
+    loaded = load(tmp_path)
+    assert np.abs(loaded.first_frames(["a rainy night"], [0], sampler_steps=4).astype(int) - frames).mean() < 3
+    file = tmp_path / "first-frames" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="first-frames is damaged"):
+        load(tmp_path)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.model.helpers import shaken_first_frames
 from worldsim.errors import EnvError, PromptError
 from worldsim.model import load
 from worldsim.sim import WorldModelEnv, WorldModelVectorEnv, imagine
@@ -12,9 +13,9 @@ ACTION = np.array([0.3, 0.1], np.float32)
 
 @pytest.fixture(scope="module")
 def opener(checkpoint):
-    """Return a model that says of itself that it was trained for it."""
+    """Return a model that has what draws first frames, untrained."""
     model = load(checkpoint)
-    model.meta = {**model.meta, "first_frames": True}
+    model.first_frame_net = shaken_first_frames(model)
     return model
 
 

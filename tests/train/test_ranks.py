@@ -69,7 +69,7 @@ def test_shares_give_the_loss_and_the_gradient_of_the_whole(runs, kind):
     alone, shared = _losses(runs["alone"]), _losses(runs[kind])
     assert len(alone) == len(shared) == STEPS  # rank 0 alone wrote
     for one, other in zip(alone, shared, strict=True):
-        for name in ("total", "frame", "contrast", "reward", "terminate", "first_frame"):
+        for name in ("total", "frame", "contrast", "reward", "terminate"):
             assert other[name] == pytest.approx(one[name], rel=1e-5, abs=1e-7), name
     told = [torch.load(runs[which] / "rank0.pt") for which in ("alone", kind)]
     assert len(told[0]["norms_true_contexts"]) == STEPS

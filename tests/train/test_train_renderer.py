@@ -154,14 +154,14 @@ def test_a_resumed_run_takes_the_steps_that_an_unbroken_one_takes(run, tmp_path)
         settings = replace(SMALL, steps=6)
         trainer = _Trainer("worldsim/City-v0", tmp_path / name, settings, torch.device("cpu"), lambda line: None, False)
         for _ in range(2):
-            trainer._step()
+            trainer.take_step()
         if name == "broken":
             trainer.save()
             trainer = _Trainer(
                 "worldsim/City-v0", tmp_path / name, settings, torch.device("cpu"), lambda line: None, True
             )
         for _ in range(2):
-            trainer._step()
+            trainer.take_step()
         trainers.append(trainer)
     for one, other in zip(*(trainer.net.state_dict().values() for trainer in trainers), strict=True):
         assert torch.equal(one, other)
@@ -176,7 +176,7 @@ def test_an_interrupt_saves_and_a_loss_that_is_not_finite_stops(run, tmp_path, m
     trainer = _Trainer(
         "worldsim/City-v0", tmp_path, replace(SMALL, steps=9), torch.device("cpu"), lambda line: None, False
     )
-    step, done = trainer._step, []
+    step, done = trainer.take_step, []
 
     def interrupted():
         if len(done) == 2:
@@ -184,7 +184,7 @@ def test_an_interrupt_saves_and_a_loss_that_is_not_finite_stops(run, tmp_path, m
         done.append(1)
         return step()
 
-    monkeypatch.setattr(trainer, "_step", interrupted)
+    monkeypatch.setattr(trainer, "take_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
     assert load_renderer(tmp_path).meta["training"]["steps_done"] == 2

@@ -14,7 +14,6 @@ from worldsim.train.loop import _Trainer
 CONFIG = TrainConfig(
     batch=4,
     length=6,
-    first_frame_share=0.3,
     report_s=0.0,
     validate_s=1e9,
     save_s=1e9,

@@ -2,14 +2,17 @@
 
 from worldsim.model.checkpoint import (
     CHECKPOINTS,
+    FIRST_FRAMES,
     bundled,
     encode_starts,
     find_checkpoint,
     load,
     new_model,
     save,
+    save_first_frames,
     set_terminate_calibration,
 )
+from worldsim.model.first_frame import FirstFrameConfig, FirstFrameNet, first_frame_config, tiny_first_frames
 from worldsim.model.networks import Networks
 from worldsim.model.precision import PRECISION_VARIABLE, autocast, compute_dtype
 from worldsim.model.prediction import Imagined, Prediction
@@ -30,10 +33,13 @@ from worldsim.model.world_model import Start, WorldModel
 
 __all__ = [
     "CHECKPOINTS",
+    "FIRST_FRAMES",
     "PLAIN_MODES",
     "PRECISION_VARIABLE",
     "PRESETS",
     "TEXT_ENCODERS",
+    "FirstFrameConfig",
+    "FirstFrameNet",
     "Imagined",
     "ModelConfig",
     "ModelSpec",
@@ -56,14 +62,17 @@ __all__ = [
     "encode_factors",
     "encode_starts",
     "find_checkpoint",
+    "first_frame_config",
     "load",
     "load_renderer",
     "new_model",
     "new_renderer",
     "save",
+    "save_first_frames",
     "save_renderer",
     "set_terminate_calibration",
     "spec_of",
+    "tiny_first_frames",
     "tiny_renderer",
     "view_channels",
 ]

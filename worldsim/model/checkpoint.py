@@ -1,6 +1,7 @@
 """A checkpoint is a directory: config.json, model.safetensors (bfloat16), starts.npz, metrics.json.
 
-`load` needs nothing else.
+`load` needs nothing else. A directory first-frames/ in it, with files of the first, second and last name, holds what
+draws first frames from text alone.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
+from torch import nn
 
 import worldsim
 from worldsim._json import plain
 from worldsim.errors import CheckpointError
+from worldsim.model.first_frame import FirstFrameConfig, FirstFrameNet
 from worldsim.model.networks import Networks
 from worldsim.model.presets import ModelConfig
 from worldsim.model.spec import ModelSpec
@@ -32,12 +35,14 @@ from worldsim.rollout import ActionDim, Caption
 
 __all__ = [
     "CHECKPOINTS",
+    "FIRST_FRAMES",
     "bundled",
     "encode_starts",
     "find_checkpoint",
     "load",
     "new_model",
     "save",
+    "save_first_frames",
     "set_terminate_calibration",
     "versions_of",
     "write_file",
@@ -46,6 +51,8 @@ __all__ = [
 
 FORMAT = 1
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
+FIRST_FRAMES = "first-frames"
+"""Directory in a checkpoint of what draws first frames."""
 STARTS_BYTES = 3_000_000
 """Of starts.npz at most."""
 _FILES = ("config.json", "model.safetensors", "starts.npz", "metrics.json")
@@ -129,8 +136,7 @@ def save(
     """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.to(torch.bfloat16).contiguous() for name, value in networks.state_dict().items()}
-    write_file(path / "model.safetensors", safetensors.torch.save(weights))
+    _write_weights(path, networks)
     write_file(path / "starts.npz", starts)
     write_json(path / "metrics.json", metrics)
     packages = ["torch", "numpy", "gymnasium", "worldsim-sdk"]
@@ -147,6 +153,25 @@ def save(
         **meta,
     }
     write_json(path / "config.json", whole)
+
+
+def save_first_frames(
+    path: str | Path, net: FirstFrameNet, *, metrics: Mapping[str, Any], meta: Mapping[str, Any]
+) -> None:
+    """Write what draws first frames into the checkpoint of a world model; each file appears whole or not at all.
+
+    Args:
+        path: Directory of the checkpoint.
+        net: Weights to store, in bfloat16.
+        metrics: Figures of the training.
+        meta: What else config.json should say: data card, training, git sha.
+    """
+    path = Path(path) / FIRST_FRAMES
+    path.mkdir(exist_ok=True)
+    _write_weights(path, net)
+    write_json(path / "metrics.json", metrics)
+    versions = versions_of(["torch", "numpy", "worldsim-sdk"])
+    write_json(path / "config.json", {"format": FORMAT, "config": asdict(net.config), "versions": versions, **meta})
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:
@@ -201,16 +226,8 @@ def load(name_or_path: str | Path) -> WorldModel:
     except CheckpointError:
         raise
     except Exception as error:  # whatever a damaged file makes its reader say
-        raise CheckpointError(f"{path} is damaged ({type(error).__name__}: {error}); copy or train it again") from None
-    expected = {name: tuple(value.shape) for name, value in networks.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    if expected != found:
-        name = next(n for n in sorted({*expected, *found}) if expected.get(n) != found.get(n))
-        raise CheckpointError(
-            f"{path}: config.json and model.safetensors do not fit: "
-            f"{name} should be {expected.get(name)}, is {found.get(name)}"
-        )
-    networks.load_state_dict({name: value.float() for name, value in weights.items()})
+        raise _damaged(path, error) from None
+    _fill(path, networks, weights)
     meta = {key: value for key, value in whole.items() if key not in {"config", "spec", "vocabulary", "card"}}
     return WorldModel(
         networks=networks,
@@ -225,7 +242,46 @@ def load(name_or_path: str | Path) -> WorldModel:
         meta=meta,
         terminate_scale=terminate_scale,
         terminate_bias=terminate_bias,
+        first_frame_net=_load_first_frames(path / FIRST_FRAMES, config, spec, vocabulary),
     )
+
+
+def _load_first_frames(
+    path: Path, config: ModelConfig, spec: ModelSpec, vocabulary: Vocabulary
+) -> FirstFrameNet | None:
+    """Return what draws first frames, or None if the checkpoint has nothing of the kind."""
+    if not path.exists():
+        return None
+    try:
+        whole = json.loads((path / "config.json").read_text())
+        weights = safetensors.torch.load((path / "model.safetensors").read_bytes())
+        net = FirstFrameNet(FirstFrameConfig(**whole["config"]), spec, config.text_encoder, vocabulary)
+    except Exception as error:  # whatever a damaged file makes its reader say
+        raise _damaged(path, error) from None
+    _fill(path, net, weights)
+    return net
+
+
+def _fill(path: Path, networks: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Load weights that were read from a directory."""
+    expected = {name: tuple(value.shape) for name, value in networks.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if expected != found:
+        name = next(n for n in sorted({*expected, *found}) if expected.get(n) != found.get(n))
+        raise CheckpointError(
+            f"{path}: config.json and model.safetensors do not fit: "
+            f"{name} should be {expected.get(name)}, is {found.get(name)}"
+        )
+    networks.load_state_dict({name: value.float() for name, value in weights.items()})
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path} is damaged ({type(error).__name__}: {error}); copy or train it again")
+
+
+def _write_weights(path: Path, networks: nn.Module) -> None:
+    weights = {name: value.to(torch.bfloat16).contiguous() for name, value in networks.state_dict().items()}
+    write_file(path / "model.safetensors", safetensors.torch.save(weights))
 
 
 def set_terminate_calibration(name_or_path: str | Path, calibration: Mapping[str, Any]) -> Path:

@@ -20,7 +20,7 @@ from torch import nn
 
 from worldsim.errors import ActionError, EnvError, PromptError
 from worldsim.model.denoiser import MAX_AGE
-from worldsim.model.first_frame import FIRST_FRAME_STEPS, draw_first_frame
+from worldsim.model.first_frame import FirstFrameNet
 from worldsim.model.frame import FrameDenoiser
 from worldsim.model.memory import Memory
 from worldsim.model.networks import Networks, from_pixels, to_pixels
@@ -76,9 +76,13 @@ class WorldModel:
     terminate_scale: float = 1.0
     """Temperature of the termination head: its logit times this, plus ``terminate_bias``, is a calibrated log-odds."""
     terminate_bias: float = 0.0
+    first_frame_net: FirstFrameNet | None = None
+    """What draws first frames from text alone; most models have nothing of the kind."""
 
     def __post_init__(self) -> None:
         self.networks.eval().requires_grad_(False)
+        if self.first_frame_net is not None:
+            self.first_frame_net.eval().requires_grad_(False)
         self._hold()
 
     @property
@@ -100,12 +104,14 @@ class WorldModel:
 
     @property
     def num_parameters(self) -> int:
-        """Number of trained values, text encoder included."""
+        """Number of trained values, text encoder included, without what draws first frames."""
         return sum(p.numel() for p in self.networks.parameters())
 
     def to(self, device: str | torch.device) -> WorldModel:
         """Move the weights and return the model."""
         self.networks.to(device)
+        if self.first_frame_net is not None:
+            self.first_frame_net.to(device)
         self._hold()
         self.__dict__.pop("_denoiser", None)
         return self
@@ -145,8 +151,8 @@ class WorldModel:
 
     @property
     def is_trained_for_first_frames(self) -> bool:
-        """Whether `first_frames` can imagine a first frame: its training had ``first_frame_share`` above 0."""
-        return bool(self.meta.get("first_frames"))
+        """Whether `first_frames` can imagine a first frame; `worldsim train-first-frames` teaches it."""
+        return self.first_frame_net is not None
 
     def nearest_start(self, prompt: str) -> int:
         """Return the index of the start whose caption shares most words with a prompt (rare words count more)."""
@@ -239,8 +245,8 @@ class WorldModel:
         seeds: Sequence[int] | np.ndarray,
         *,
         factors: Sequence[Mapping[str, float] | None] | None = None,
-        sampler_steps: int = FIRST_FRAME_STEPS,
-        guidance: float = 1.0,
+        sampler_steps: int | None = None,
+        guidance: float | None = None,
     ) -> np.ndarray:
         """Imagine first frames (N, H, W, 3) uint8, one per prompt, from text alone.
 
@@ -250,43 +256,37 @@ class WorldModel:
             prompts: Text or None per frame.
             seeds: Noise seed per frame.
             factors: Values by name per frame, for a model that knows factors.
-            sampler_steps: Denoiser calls per frame.
-            guidance: How much stronger than learned a prompt acts, 0 to 10; any value but 1 doubles the work.
+            sampler_steps: Steps from noise to a frame; the checkpoint's default if None.
+            guidance: How much stronger than learned a prompt acts, 0 to 10, where any value but 1 doubles the work; the
+                checkpoint's default if None.
 
         Raises:
             EnvError: If the model was not trained for it, a factor is unknown, the numbers of prompts, seeds and
                 factors differ, or ``sampler_steps`` or ``guidance`` is out of range.
         """
-        if not self.is_trained_for_first_frames:
+        net = self.first_frame_net
+        if net is None:
             raise EnvError(
                 f"the model {self.name!r} cannot begin from text alone; give a start, or a prompt without one, which "
-                "begins at the nearest caption; or train with --set first_frame_share=0.5"
+                "begins at the nearest caption; or teach it with `worldsim train-first-frames`"
             )
-        check_sampling(sampler_steps, guidance)
+        num_steps = net.config.sampler_steps if sampler_steps is None else sampler_steps
+        strength = net.config.guidance if guidance is None else guidance
+        check_sampling(num_steps, strength)
         told = [None] * len(prompts) if factors is None else factors
         if not len(prompts) == len(seeds) == len(told) or not prompts:
             raise EnvError(
                 f"first_frames takes one seed, and one set of factors, per prompt, and at least one prompt; got "
                 f"{len(prompts)} prompts, {len(seeds)} seeds and {len(told)} sets of factors"
             )
-        text = torch.cat([self._encode_text(prompts), self._encode_factors(told)], dim=1)[:, None]  # (N, 1, C)
+        condition = net.condition(net.text.features(prompts).to(self.device), self._encode_factors(told))
         keys = np.asarray(seeds, dtype=np.int64)
-        shape = (1, 3, self.spec.height, self.spec.width)
-        frames = torch.empty((len(keys), *shape[2:], 3), dtype=torch.uint8, device=self.device)
+        noise = keyed_noise(keys, np.zeros_like(keys), _FIRST_FRAME_NOISE, net.codes.shape).to(self.device)
+        frames = torch.empty((len(keys), self.spec.height, self.spec.width, 3), dtype=torch.uint8, device=self.device)
 
         def imagine(rows: slice) -> None:
             with torch.inference_mode(), self._precision():
-                noise = keyed_noise(keys[rows], np.zeros_like(keys[rows]), _FIRST_FRAME_NOISE, shape).to(self.device)
-                frames[rows] = to_pixels(
-                    draw_first_frame(
-                        self.networks.denoiser,
-                        noise,
-                        text[rows],
-                        action_dim=self.spec.action_dim,
-                        num_steps=sampler_steps,
-                        guidance=guidance,
-                    )
-                )
+                frames[rows] = net.draw(noise[rows], condition[rows], num_steps=num_steps, guidance=strength)
 
         if self.device.type == "cpu":
             in_parts(imagine, len(keys))

@@ -48,11 +48,6 @@ class TrainConfig(Budget):
     """Whether the figures are also written as TensorBoard events."""
     padded_share: float = 0.25
     """Share of the steps whose windows begin with padding, so that a model can start from few frames or one."""
-    first_frame_share: float = 0.0
-    """Single frames that each step learns to draw from text alone, as a share of the frames of its windows (at least
-    one per window); above 0 the model can imagine an episode's first frame, and a step takes that much longer."""
-    first_frame_weight: float = 0.1
-    """Weight of those frames; at 0.1 their gradient is about twice that of the windows of a trained city-64."""
     own_frames_from: float = 0.15
     """Share of the budget after which windows with the model's own frames as context are mixed in."""
     own_frames_share: float = 0.75
@@ -71,11 +66,6 @@ class TrainConfig(Budget):
     critic_share: float = 0.6
     """The critic's part of a frame's gradient as a share of the squared error's, from ``own_frames_from`` on."""
 
-    @property
-    def first_frames_per_window(self) -> int:
-        """Single frames that a step takes per window of its batch."""
-        return max(1, round(self.first_frame_share * self.length)) if self.first_frame_share > 0 else 0
-
 
 _NUMBERS: dict[str, type[int] | type[float]] = {
     f.name: int if type(f.default) is int else float
@@ -84,7 +74,7 @@ _NUMBERS: dict[str, type[int] | type[float]] = {
     and f.name not in {"seed", "batch", "accumulate"}  # these have options of their own
 }
 _LEAST = {"length": 3}  # of whole numbers, where it is not 1
-_UP_TO_ONE = {name for name in _NUMBERS if name.endswith("_share")} - {"critic_share", "first_frame_share"}
+_UP_TO_ONE = {name for name in _NUMBERS if name.endswith("_share")} - {"critic_share"}
 _UP_TO_ONE |= {"ema", "final_rate", "own_frames_from"}
 
 

@@ -1,70 +1,314 @@
-"""First frames from text alone: single frames are denoised without anything before them, beside a step's windows.
+"""Training of first frames from text alone, for a world model that is trained already: one process, resumable.
 
-Without a context the error is some thirty times that of a frame that continues another one, and it depends on the noise
-level above all: in front of pure noise it is the spread of all pictures. So it is divided by what the least-squares
-estimate of independent pixels would leave (the weighting of Karras et al. 2022).
+RUN/checkpoint/     a whole checkpoint: the world model as it was, and what draws its first frames
+RUN/state.pt        everything that resuming needs
+RUN/metrics.jsonl   one line per report
+RUN/strips/         true frames above drawn ones, of the same captions, from held-out episodes
+
+A step is a function of (seed, step): which frames, in which language their captions are, which noise.
 """
 
 from __future__ import annotations
 
+import copy
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
+import torch.nn.functional as F
+from PIL import Image
 
-from worldsim.model.first_frame import FIRST_FRAME_STD, handed, no_past
-from worldsim.model.networks import Networks, from_pixels
-from worldsim.train.data import Batch
-from worldsim.train.draws import Draws, Inputs
+from worldsim.errors import CheckpointError, StoreError, WorldsimError
+from worldsim.model import FIRST_FRAMES, FirstFrameConfig, FirstFrameNet, autocast, first_frame_config, load
+from worldsim.model import save_first_frames as save_net
+from worldsim.store import RolloutStore
+from worldsim.train.budget import Budget, changed_settings, check_run, read_state
+from worldsim.train.data import Dataset, by_seed
+from worldsim.train.git import commit_name
+from worldsim.train.optimizer import Optimizer
+from worldsim.train.run import TrainingRun
 
-__all__ = ["first_frame_loss", "make_first_frames"]
+__all__ = ["FirstFrameTrainConfig", "train_first_frames"]
 
-_TAU_MEAN, _TAU_STD = 0.0, 1.2  # of the logit of tau
-_SHARE_PURE = 0.03  # frames at tau = 0, where the sampler begins
-_TEXT_DROP = 0.15  # share of frames without a prompt, for guidance
-_LARGEST_WEIGHT = 100.0  # near tau = 1 the estimate leaves nothing
+_HELD_OUT = 0.02  # share of episodes where no store is given
+_FITTED = 8192  # frames that the codes are found with
+_VALIDATED = 256  # frames of the error on held-out episodes
+_SHOWN = 12  # frames of a strip
 
 
-def make_first_frames(batch: Batch, text: torch.Tensor, draws: Draws) -> Inputs:
-    """Return the inputs for the last frame of each window as a first frame.
+@dataclass(frozen=True, kw_only=True)
+class FirstFrameTrainConfig(Budget):
+    """How a network for first frames is trained."""
+
+    network: FirstFrameConfig | None = None
+    """`first_frame_config` of the frame size if None."""
+    batch: int = 32
+    """Frames per step."""
+    muon_rate: float = 2.5
+    """As in a `TrainConfig`."""
+    text_drop_share: float = 0.1
+    """Share of the frames without a text, for guidance."""
+    level_mean: float = -0.2
+    """Of the logit of the noise level, whose standard deviation is 1 (Esser et al. 2024)."""
+
+
+def train_first_frames(
+    model: str | Path,
+    store: str | Path,
+    run: str | Path,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    resume: bool = False,
+    val: str | Path | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    device: str = "cpu",
+    config: FirstFrameTrainConfig | None = None,
+    log: Callable[[str], None] = print,
+) -> Path:
+    """Train what draws the first frames of a world model and return the directory of a checkpoint that has both.
 
     Args:
-        batch: K windows of one step.
-        text: (K, 1, F) features of the captions.
-        draws: Draws the noise.
+        model: Name or directory of the world model; it is not changed.
+        store: Rollouts of its world to learn from.
+        run: Directory of the run.
+        minutes, steps: Budget; one of them.
+        resume: Continue the run in ``run``.
+        val: Store with held-out rollouts; a fiftieth of the episodes is held out if None.
+        seed: Of weights, frames and noise.
+        threads: CPU threads; torch's default if None.
+        device: ``cpu`` or ``cuda``.
+        config: All other settings; budget and seed of the arguments above override it.
+        log: Receives one line at a time.
+
+    Raises:
+        WorldsimError: If the arguments, the model, the store or the run do not allow it, or the loss is no longer
+            finite.
     """
-    target = from_pixels(batch.frames[:, 1:])  # (K, 1, 3, H, W)
-    tau = torch.sigmoid(_TAU_MEAN + _TAU_STD * draws.normal(1)) * (draws.uniform(1) >= _SHARE_PURE)  # (K, 1)
-    level = tau[:, :, None, None, None]
-    keep = draws.uniform(2, 1, 1) >= _TEXT_DROP  # (K, 2, 1, 1)
-    past = no_past(target, batch.action.shape[2])
-    return Inputs(
-        target=target,
-        noisy=level * target + (1 - level) * draws.normal(*target.shape[1:]),
-        tau=tau,
-        previous=past.previous,
-        action=past.action,
-        age=past.age,
-        text=text * keep[:, 0],
-        factors=batch.factors * keep[:, 1],
-        reward=torch.zeros_like(tau),
-        terminated=torch.zeros_like(tau),
-        weight=torch.ones_like(tau),
-        guide=torch.zeros(*target.shape[:2], 2, *target.shape[3:]),
-    )
+    run = Path(run)
+    check_run(run, minutes=minutes, steps=steps, resume=resume)
+    settings = replace(config or FirstFrameTrainConfig(), minutes=minutes, steps=steps, seed=seed)
+    if threads:
+        torch.set_num_threads(threads)
+    held_out = None if val is None else RolloutStore.open(val)
+    return _Trainer(model, RolloutStore.open(store), held_out, run, settings, torch.device(device), log, resume).run()
 
 
-def first_frame_loss(networks: Networks, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the () loss of first frames, and (2,) the sum of their squared errors and their number.
+class _Trainer(TrainingRun):
+    """All that changes during a run."""
 
-    Args:
-        networks: What is trained.
-        inputs: From `make_first_frames`.
-    """
-    condition = networks.condition(inputs.text, inputs.factors)
-    noisy = handed(inputs.noisy, inputs.tau, networks.denoiser.config.residual_std)
-    out = networks.denoiser(noisy, inputs.tau, inputs.previous, inputs.action, inputs.age, condition)
-    error = (out.frame - inputs.target).square().mean(dim=(2, 3, 4))  # (K, 1)
-    noise = (1 - inputs.tau) ** 2
-    left = noise * FIRST_FRAME_STD**2 / ((inputs.tau * FIRST_FRAME_STD) ** 2 + noise)
-    weight = (1 / left).clamp_max(_LARGEST_WEIGHT)
-    return (weight * error).mean(), torch.stack(
-        [error.sum(), torch.tensor(float(error.numel()), device=error.device)]
-    ).detach()
+    def __init__(
+        self,
+        model: str | Path,
+        store: RolloutStore,
+        held_out: RolloutStore | None,
+        path: Path,
+        settings: FirstFrameTrainConfig,
+        device: torch.device,
+        log: Callable[[str], None],
+        resume: bool,
+    ) -> None:
+        super().__init__(path, settings, settings.batch, log)
+        self.settings, self.device = settings, device
+        self.model = load(model)
+        spec = self.model.spec
+        for name, some in (("store", store), ("held-out store", held_out)):
+            if some is not None and (some.height, some.width) != (spec.height, spec.width):
+                raise StoreError(
+                    f"{self.model.name} imagines frames of {spec.height}x{spec.width} (height x width); the {name} has "
+                    f"{some.height}x{some.width}"
+                )
+        ordered = np.array(by_seed(store))
+        apart = np.zeros(0, np.int64)
+        if held_out is None and len(store) > 1:
+            apart = np.random.default_rng(0).permutation(len(store))[: max(1, round(_HELD_OUT * len(store)))]
+        self.log(f"reading {len(store)} episodes")
+        self.data = Dataset(store, spec, episodes=np.delete(ordered, apart).tolist())
+        if held_out is None:
+            self.held_out = Dataset(store, spec, episodes=ordered[np.sort(apart)].tolist()) if len(apart) else self.data
+        else:
+            self.held_out = Dataset(held_out, spec, episodes=by_seed(held_out))
+        if not self.data.captions:
+            raise StoreError("the store has no captions, and first frames are learned from frames and their captions")
+        seeds = [store.info(i).seed for i in self.data.episodes]
+        self.card = {
+            "frames": self.data.num_frames,
+            "episodes": len(self.data.episodes),
+            "seeds": {"min": min(s or 0 for s in seeds), "max": max(s or 0 for s in seeds)},
+            "env_id": spec.env_id,
+        }
+        self.commit = commit_name()
+        torch.manual_seed(settings.seed)
+        encoder, vocabulary = self.model.config.text_encoder, self.model.networks.text.vocabulary
+        network = settings.network or first_frame_config(spec.height, spec.width)
+        self.net = FirstFrameNet(network, spec, encoder, vocabulary).to(device)
+        self.optimizer = Optimizer(
+            self.net, rate=settings.learning_rate, decay=settings.weight_decay, muon_rate=settings.muon_rate
+        )
+        saved = read_state(path, cure="start a new run elsewhere") if resume else None
+        if saved:
+            if saved["network"] != asdict(network) or saved["sha"] != self.model.sha:
+                raise CheckpointError(
+                    f"{path} was begun for the model {saved['sha']} as {saved['network']}; resume it as that"
+                )
+            self.net.load_state_dict(saved["net"])
+            state = saved["optimizer"]["state"]
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})  # of settings, those of now
+            self.step, self.elapsed_s, self.history = saved["step"], saved["elapsed_s"], saved["history"]
+        else:
+            rng = np.random.default_rng(settings.seed)
+            some = rng.choice(self.data.num_frames, min(_FITTED, self.data.num_frames), replace=False)
+            self.net.codes.fit(self.data.frames[torch.from_numpy(np.sort(some))])
+        self.average = copy.deepcopy(self.net).requires_grad_(False)
+        if saved:
+            self.average.load_state_dict(saved["average"])
+        self.features, self.is_told = self._read(self.data)
+        num = sum(value.numel() for value in self.net.parameters())
+        self.log(
+            f"{num / 1e6:.2f} M parameters; {self.data.num_frames:,} frames of {len(self.data.episodes)} episodes, "
+            f"{len(self.held_out.episodes)} held out; device {device}"
+            + (f"; resumed at step {self.step}, {self.elapsed_s / 60:.1f} minutes" if saved else "")
+        )
+        if saved and (changed := changed_settings(saved["settings"], self._stated)):
+            self.log(f"resumed otherwise than it was left: {changed}")
+
+    @property
+    def _stated(self) -> dict[str, Any]:
+        """What steps depend on besides the saved state and the store, by name."""
+        return {name: value for name, value in asdict(self.settings).items() if isinstance(value, int | float)}
+
+    def _read(self, data: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (2, C, F) features of captions by language, and (M,) which rows show what their caption says.
+
+        Where the caption is no longer the one that the episode began with, a change may be under way.
+        """
+        tables = [self.net.text.features([caption[k] for caption in data.captions] or [None]) for k in range(2)]
+        width = max(table.shape[1] for table in tables)
+        first = torch.repeat_interleave(data.caption[data.offsets[:-1]], torch.from_numpy(np.diff(data.offsets)))
+        is_told = (data.caption >= 0) & (data.caption == first)
+        return torch.stack([F.pad(table, (0, width - table.shape[1])) for table in tables]), is_told
+
+    def take_step(self) -> float:
+        """Follow the gradient of one batch; return its loss."""
+        settings = self.settings
+        rng = np.random.Generator(np.random.Philox(key=[settings.seed, self.step]))
+        rows = rng.integers(self.data.num_frames, size=settings.batch)
+        told = rng.random(len(rows)) >= settings.text_drop_share
+        error = self._error(self.net, self.data, self.features, self.is_told, rows, told, rng)
+        loss = error.mean()
+        if not torch.isfinite(loss):
+            bad = self.path / f"bad_batch_{self.step}.npz"
+            np.savez_compressed(bad, rows=rows)
+            raise WorldsimError(
+                f"the loss is {loss.item()} at step {self.step}; the rows are in {bad}; resume from the last save with "
+                "a lower learning rate"
+            )
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), settings.clip)
+        self.optimizer.set_rate(settings.rate(self.step, self.elapsed_s))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        decay = settings.decay(self.step)
+        with torch.no_grad():
+            for slow, value in zip(self.average.parameters(), self.net.parameters(), strict=True):
+                slow.lerp_(value, 1 - decay)
+        return loss.item()
+
+    def _error(
+        self,
+        net: FirstFrameNet,
+        data: Dataset,
+        features: torch.Tensor,
+        is_told: torch.Tensor,
+        rows: np.ndarray,
+        told: np.ndarray,
+        rng: np.random.Generator,
+    ) -> torch.Tensor:
+        """Return (B,) squared errors of the velocity, each code weighted by what it is worth in pixels."""
+        num, device = len(rows), self.device
+        at = torch.from_numpy(rows)
+        keep = (torch.from_numpy(told) & is_told[at]).float()[:, None].to(device)
+        language = torch.from_numpy(rng.integers(2, size=num))
+        level = self.settings.level_mean + rng.standard_normal(num, np.float32)
+        tau = torch.from_numpy(level).sigmoid().to(device)
+        noise = torch.from_numpy(rng.standard_normal((num, *net.codes.shape), np.float32)).to(device)
+        codes = net.codes.encode(data.frames[at].to(device))
+        text = features[language, data.caption[at].clamp_min(0)].to(device)
+        with autocast(device):
+            condition = keep * net.condition(text, data.factors[at].to(device))
+            noisy = noise + tau[:, None, None] * (codes - noise)
+            velocity = net(noisy, tau, condition)
+        return ((velocity - (codes - noise)).square() * net.codes.weight).mean(dim=(1, 2))
+
+    @torch.no_grad()
+    def validate(self) -> None:
+        """Measure the error on held-out episodes, draw frames for their captions and write a picture."""
+        rng = np.random.default_rng(0)
+        data, (features, is_told) = self.held_out, self._read(self.held_out)
+        rows = rng.integers(data.num_frames, size=_VALIDATED)
+        told = np.ones(len(rows), bool)
+        error = float(self._error(self.average, data, features, is_told, rows, told, rng).mean())
+        shown = rng.permutation(np.flatnonzero(is_told.numpy()))[:_SHOWN]
+        at = torch.from_numpy(shown)
+        noise = torch.from_numpy(rng.standard_normal((len(at), *self.net.codes.shape), np.float32)).to(self.device)
+        condition = self.average.condition(
+            features[0, data.caption[at]].to(self.device), data.factors[at].to(self.device)
+        )
+        drawn = self.average.draw(
+            noise,
+            condition,
+            num_steps=self.net.config.sampler_steps,
+            guidance=self.net.config.guidance,
+        )
+        strip = torch.stack([data.frames[at], drawn.cpu()])  # (2, S, H, W, 3)
+        (self.path / "strips").mkdir(parents=True, exist_ok=True)
+        picture = strip.transpose(1, 2).flatten(0, 1).flatten(1, 2).numpy()  # (2 H, S W, 3)
+        Image.fromarray(picture).save(self.path / "strips" / f"{self.step:06d}.png")
+        self.remember({"error": error, "captions": [data.captions[row][0] for row in data.caption[at].tolist()]})
+        self.log(f"validation: error {error:.4f} on held-out frames")
+
+    def save(self) -> None:
+        """Write the state for resuming and the checkpoint for use."""
+        self.write_state(
+            {
+                "network": asdict(self.net.config),
+                "sha": self.model.sha,
+                "settings": self._stated,
+                "net": self.net.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "step": self.step,
+                "elapsed_s": self.elapsed_s,
+                "history": self.history,
+            }
+        )
+        checkpoint, partial = self.path / "checkpoint", self.path / "checkpoint.partial"
+        if not checkpoint.exists():
+            assert self.model.path is not None
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(self.model.path, partial, ignore=shutil.ignore_patterns(FIRST_FRAMES, "*.partial"))
+            os.replace(partial, checkpoint)
+        save_net(
+            checkpoint,
+            self.average,
+            metrics={"validation": self.history},
+            meta={
+                "git_sha": self.commit,
+                "model_sha": self.model.sha,
+                "card": self.card,
+                "training": {
+                    **asdict(self.settings),
+                    "steps_done": self.step,
+                    "minutes_done": self.elapsed_s / 60,
+                    "frames_seen": self.step * self.settings.batch,
+                    "threads": torch.get_num_threads(),
+                },
+            },
+        )

@@ -48,7 +48,6 @@ from worldsim.train.config import TrainConfig
 from worldsim.train.critic import Critic
 from worldsim.train.data import factor_ranges
 from worldsim.train.draws import Inputs
-from worldsim.train.first_frames import first_frame_loss
 from worldsim.train.git import commit_name
 from worldsim.train.inherit import inherit
 from worldsim.train.material import Material
@@ -64,7 +63,7 @@ __all__ = ["train"]
 
 _LEAD = 0.005  # change of the weight of local contrast per step
 _MEANS = ("total", "contrast", "reward", "terminate")  # of `Losses`, as reported
-_RATIOS = ("frame", "refine", "sharpness", "flow", "first_frame")
+_RATIOS = ("frame", "refine", "sharpness", "flow")
 
 
 def train(
@@ -190,7 +189,6 @@ class _Trainer:
             num_parameters=num_parameters,
             windows=settings.batch // (settings.accumulate * ranks.size),
             length=settings.length,
-            first_frames=settings.first_frames_per_window,
             shards=ranks.size if settings.shard else 1,
             dtype=compute_dtype(device),
         )
@@ -217,11 +215,8 @@ class _Trainer:
         self.blank = copy.deepcopy(networks).requires_grad_(False)  # what the average is filled into
         self.material.read(networks.text)
         self.networks = networks.to(device)
-        loss_of, first_frame_loss_of = losses, first_frame_loss
-        if use_compile:
-            loss_of = torch.compile(losses, dynamic=False)
-            first_frame_loss_of = torch.compile(first_frame_loss, dynamic=False)
-        objective = Objective(self.networks, loss_of, first_frame_loss_of, settings.first_frame_weight)
+        loss_of = torch.compile(losses, dynamic=False) if use_compile else losses
+        objective = Objective(self.networks, loss_of)
         self.objective = ranks.wrap(objective, networks.denoiser.blocks, device, settings.shard)
         self.average = {name: value.detach().clone() for name, value in self.networks.named_parameters()}
         self.optimizer = Optimizer(
@@ -376,12 +371,9 @@ class _Trainer:
         settings = self.settings
         taken = self.material.take(plan)
         inputs = self._moved(taken.inputs)
-        first_frames = None if taken.first_frames is None else self._moved(taken.first_frames)
         contrast_weight = torch.tensor(self.contrast_weight if late else 0.0, device=self.device)
         with autocast(self.device):
-            result: Losses = self.objective(
-                inputs, contrast_weight, plan.own_frames_from, plan.lead, taken.draws, first_frames
-            )
+            result: Losses = self.objective(inputs, contrast_weight, plan.own_frames_from, plan.lead, taken.draws)
         if not torch.isfinite(result.total):
             path = self.path / f"bad_batch_{self.step}_{self.ranks.rank}.npz"
             np.savez_compressed(
@@ -493,7 +485,6 @@ class _Trainer:
                 "git_sha": commit_name(),
                 "env_fingerprint": self.fingerprint,
                 "init_sha": self.parent,
-                "first_frames": self.settings.first_frame_share > 0,
                 "training": {
                     **asdict(self.settings),
                     "steps_done": self.step,

@@ -14,7 +14,6 @@ from worldsim.store import RolloutStore
 from worldsim.train.config import TrainConfig
 from worldsim.train.data import Batch, Dataset, action_numbers, by_seed, mirrored
 from worldsim.train.draws import Draws, Inputs
-from worldsim.train.first_frames import make_first_frames
 from worldsim.train.objective import balance, make_inputs
 from worldsim.train.plan import Plan, make_plan
 
@@ -32,8 +31,6 @@ class Taken:
     inputs: Inputs
     draws: Draws
     """Of each window's own noise, drawn on in what follows."""
-    first_frames: Inputs | None
-    """Single frames to be learned as first ones; None if there are none."""
 
 
 class Material:
@@ -123,11 +120,7 @@ class Material:
             text_drop_share=settings.text_drop_share,
             weight=weight,
         )
-        first_frames, drawn = None, plan.first_frames
-        if drawn.rows.size:
-            windows = self._windows(drawn.rows.ravel(), 1, drawn.is_mirrored.ravel(), drawn.language.ravel())
-            first_frames = make_first_frames(*windows, Draws(drawn.seeds.ravel()))
-        return Taken(batch=batch, inputs=inputs, draws=draws, first_frames=first_frames)
+        return Taken(batch=batch, inputs=inputs, draws=draws)
 
     def _windows(
         self, rows: np.ndarray, length: int, is_mirrored: np.ndarray, language: np.ndarray

@@ -56,7 +56,6 @@ def estimate(
     windows: int,
     length: int,
     shards: int,
-    first_frames: int = 0,
     dtype: torch.dtype | None = None,
 ) -> MemoryNeed:
     """Return what a process will take.
@@ -68,13 +67,12 @@ def estimate(
         windows: That go through the model at once.
         length: Steps per window.
         shards: Among how many processes the network is divided.
-        first_frames: First frames per window; see `TrainConfig.first_frame_share`.
         dtype: Of products and convolutions; `compute_dtype` of the processor if None.
     """
     return MemoryNeed(
         frames=num_frames * spec.height * spec.width * 3,
         network=4 * _COPIES * num_parameters // shards,
-        kept=windows * sum(kept_bytes(config, spec, frames, dtype) for frames in (length, first_frames) if frames),
+        kept=windows * kept_bytes(config, spec, length, dtype),
     )
 
 

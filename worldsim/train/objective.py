@@ -20,7 +20,6 @@ from worldsim.model.networks import Networks, from_pixels
 from worldsim.train.bands import local_contrast
 from worldsim.train.data import Batch
 from worldsim.train.draws import Draws, Inputs
-from worldsim.train.first_frames import first_frame_loss
 from worldsim.train.rollout_context import with_guide, with_own_frames
 
 __all__ = ["Inputs", "Losses", "Objective", "balance", "losses", "make_inputs"]
@@ -56,8 +55,6 @@ class Losses(NamedTuple):
     """() mean."""
     flow: torch.Tensor
     """(2,) pixels between the flow behind own frames and its guide."""
-    first_frame: torch.Tensor
-    """(2,) squared error of first frames, which have nothing before them."""
 
 
 def make_inputs(
@@ -168,7 +165,6 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
         reward=reward.detach(),
         terminate=terminate.detach(),
         flow=torch.stack([astray.sum(), imagined.sum()]).detach(),
-        first_frame=torch.zeros(2, device=error.device),
     )
 
 
@@ -178,22 +174,16 @@ class Objective(nn.Module):
     Args:
         networks: What is trained.
         loss_of: `losses`, or a compiled one.
-        first_frame_loss_of: `first_frame_loss`, or a compiled one.
-        first_frame_weight: Of what it gives.
     """
 
     def __init__(
         self,
         networks: Networks,
         loss_of: Callable[..., Losses] = losses,
-        first_frame_loss_of: Callable[..., tuple[torch.Tensor, torch.Tensor]] = first_frame_loss,
-        first_frame_weight: float = 0.1,
     ) -> None:
         super().__init__()
         self.networks = networks
         self.loss_of = loss_of
-        self.first_frame_loss_of = first_frame_loss_of
-        self.first_frame_weight = first_frame_weight
 
     def forward(
         self,
@@ -202,7 +192,6 @@ class Objective(nn.Module):
         own_frames_from: int | None,
         lead: int,
         draws: Draws,
-        first_frames: Inputs | None = None,
     ) -> Losses:
         """Return the losses.
 
@@ -212,7 +201,6 @@ class Objective(nn.Module):
             own_frames_from: From which frame on the context is the model's own; None for a true one.
             lead: Steps at the beginning that only make the context of the others.
             draws: Draws the sampler's noise.
-            first_frames: Single frames to be learned as first ones.
         """
         if own_frames_from is not None:
             condition = self.networks.condition(inputs.text, inputs.factors).detach()
@@ -223,8 +211,4 @@ class Objective(nn.Module):
         inputs = Inputs(
             **{f.name: getattr(inputs, f.name)[:, lead:].clone(memory_format=layout) for f in fields(Inputs)}
         )
-        result = self.loss_of(self.networks, inputs, contrast_weight)
-        if first_frames is None:
-            return result
-        loss, errors = self.first_frame_loss_of(self.networks, first_frames)
-        return result._replace(total=result.total + self.first_frame_weight * loss, first_frame=errors)
+        return self.loss_of(self.networks, inputs, contrast_weight)

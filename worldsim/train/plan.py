@@ -8,30 +8,7 @@ import numpy as np
 
 from worldsim.train.config import TrainConfig
 
-__all__ = ["FirstFrames", "Plan", "make_plan"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FirstFrames:
-    """The B x K single frames of a step that are learned as first ones."""
-
-    rows: np.ndarray
-    """(B, K) row before each frame."""
-    is_mirrored: np.ndarray
-    """(B, K) bool."""
-    language: np.ndarray
-    """(B, K) 0 for English captions, 1 for Chinese ones."""
-    seeds: np.ndarray
-    """(B, K) of the noise of each."""
-
-    def share(self, windows: slice) -> FirstFrames:
-        """Return those of some of the windows."""
-        return FirstFrames(
-            rows=self.rows[windows],
-            is_mirrored=self.is_mirrored[windows],
-            language=self.language[windows],
-            seeds=self.seeds[windows],
-        )
+__all__ = ["Plan", "make_plan"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +29,6 @@ class Plan:
     """From which frame on the context is the model's own."""
     lead: int
     """Steps taken with each window before it, so that it begins deep in a rollout; they teach nothing themselves."""
-    first_frames: FirstFrames
 
     def share(self, windows: slice) -> Plan:
         """Return the plan of some of the windows."""
@@ -62,7 +38,6 @@ class Plan:
             is_mirrored=self.is_mirrored[windows],
             language=self.language[windows],
             seeds=self.seeds[windows],
-            first_frames=self.first_frames.share(windows),
         )
 
 
@@ -116,15 +91,4 @@ def make_plan(
         padding=padding,
         own_frames_from=own_frames_from,
         lead=lead,
-        first_frames=_make_first_frames(settings, rng, rows),
-    )
-
-
-def _make_first_frames(settings: TrainConfig, rng: np.random.Generator, rows: np.ndarray) -> FirstFrames:
-    shape = (settings.batch, settings.first_frames_per_window)
-    return FirstFrames(
-        rows=rng.choice(rows, shape) + rng.integers(settings.length, size=shape),
-        is_mirrored=rng.random(shape) < 0.5,
-        language=rng.integers(2, size=shape),
-        seeds=rng.integers(2**62, size=shape),
     )

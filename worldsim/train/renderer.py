@@ -13,10 +13,7 @@ nothing, the true one, or what the network itself draws.
 from __future__ import annotations
 
 import copy
-import json
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from worldsim._json import plain
-from worldsim.collect import env_fingerprint, interrupt_after
+from worldsim.collect import env_fingerprint
 from worldsim.errors import CheckpointError, WorldsimError
 from worldsim.model import (
     PLAIN_MODES,
@@ -43,6 +39,7 @@ from worldsim.train.budget import Budget, changed_settings, check_run, read_stat
 from worldsim.train.git import commit_name
 from worldsim.train.pairs import PairsConfig, collect_pairs
 from worldsim.train.render_scores import draw_episodes, draw_strip, score
+from worldsim.train.run import TrainingRun
 
 __all__ = ["RenderTrainConfig", "train_renderer"]
 
@@ -115,7 +112,7 @@ def train_renderer(
     return _Trainer(env_id, run, settings, torch.device(device), log, resume).run()
 
 
-class _Trainer:
+class _Trainer(TrainingRun):
     """All that changes during a run."""
 
     def __init__(
@@ -127,7 +124,8 @@ class _Trainer:
         log: Callable[[str], None],
         resume: bool,
     ) -> None:
-        self.path, self.settings, self.device, self.log = path, settings, device, log
+        super().__init__(path, settings, settings.batch, log)
+        self.settings, self.device = settings, device
         wanted = PairsConfig(
             env_id=env_id,
             env_kwargs=settings.env_kwargs,
@@ -153,8 +151,6 @@ class _Trainer:
         self.fingerprint = env_fingerprint(env_id, settings.env_kwargs)
         self.net = new_renderer(settings.network, self.pairs.spec, seed=settings.seed).to(device)
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.step, self.elapsed_s = 0, 0.0
-        self.history: list[dict[str, Any]] = []
         decay = [value for value in self.net.parameters() if value.ndim >= 2]
         plain = [value for value in self.net.parameters() if value.ndim < 2]
         groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -180,49 +176,11 @@ class _Trainer:
             self.log(f"resumed otherwise than it was left: {changed}")
 
     @property
-    def progress(self) -> float:
-        """Share of the budget that is used."""
-        return self.settings.progress(self.step, self.elapsed_s)
-
-    @property
     def _stated(self) -> dict[str, Any]:
         """What steps depend on besides the saved state and the pairs, by name."""
         return {name: value for name, value in asdict(self.settings).items() if isinstance(value, int | float)}
 
-    def run(self) -> Path:
-        """Train to the end of the budget."""
-        last_report = last_save = last_validation = time.monotonic()
-        recent: list[float] = []
-        shown_step, shown_s = self.step, self.elapsed_s
-        try:
-            while self.progress < 1:
-                with interrupt_after():  # half a step cannot be resumed
-                    began = time.monotonic()
-                    recent.append(self._step())
-                    now = time.monotonic()
-                    self.elapsed_s += now - began
-                if now - last_report >= self.settings.report_s:
-                    rate = (self.step - shown_step) * self.settings.batch / max(self.elapsed_s - shown_s, 1e-9)
-                    self._report(recent, rate)
-                    recent, shown_step, shown_s, last_report = [], self.step, self.elapsed_s, now
-                if now - last_save >= self.settings.save_s:
-                    self.save()
-                    last_save = time.monotonic()
-                if now - last_validation >= self.settings.validate_s:
-                    self._validate()
-                    last_validation = time.monotonic()
-        except KeyboardInterrupt:
-            self.save()
-            self.log(f"stopped at step {self.step}; saved. Resume the run to continue it")
-            raise
-        self._validate()
-        self.save()
-        self.log(
-            f"done: {self.step} steps, {self.elapsed_s / 60:.1f} minutes; checkpoint in {self.path / 'checkpoint'}"
-        )
-        return self.path / "checkpoint"
-
-    def _step(self) -> float:
+    def take_step(self) -> float:
         """Follow the gradient of one batch; return its loss."""
         settings = self.settings
         rng = np.random.Generator(np.random.Philox(key=[settings.seed, self.step]))
@@ -292,34 +250,18 @@ class _Trainer:
         scene = {name: torch.from_numpy(arrays[name]).to(self.device) for name in PLAIN_MODES}
         return scene["light"], view_channels(**scene, num_kinds=self.pairs.spec.num_kinds)
 
-    def _report(self, recent: Sequence[float], frames_per_second: float) -> None:
-        loss = float(np.mean(recent))
-        left_s = self.elapsed_s * (1 - self.progress) / max(self.progress, 1e-6)
-        self._write({"kind": "loss", "loss": loss, "frames_per_second": frames_per_second})
-        self.log(
-            f"step {self.step} | {100 * self.progress:.1f}% | loss {loss:.5f} | {frames_per_second:.0f} frames/s | "
-            f"{left_s / 60:.0f} min left"
-        )
-
-    def _validate(self) -> None:
+    def validate(self) -> None:
         """Draw the held-out episodes with the averaged weights, score them, and write a picture."""
         renderer = Renderer(copy.deepcopy(self.average))
         drawn = draw_episodes(renderer, self.held_out, bfloat16=compute_dtype(self.device) == torch.bfloat16)
         figures = score(drawn, self.held_out)
         draw_strip(self.path / "strips" / f"{self.step:06d}.png", drawn, self.held_out)
-        record = {"step": self.step, "minutes": self.elapsed_s / 60, **figures}
-        self.history.append(record)
-        self._write({"kind": "validation", **record})
+        self.remember(figures)
         self.log(
             f"validation: {figures['psnr']:.2f} dB (plain colours {figures['psnr_plain']:.2f}), "
             f"skill {figures['skill']:.3f}, sharpness {figures['sharpness']:.2f}, change {figures['change']:.2f}, "
             f"flicker {figures['flicker']:.2f} levels"
         )
-
-    def _write(self, record: dict[str, Any]) -> None:
-        line = {"step": self.step, "minutes": self.elapsed_s / 60, **record}
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(plain(line)) + "\n")
 
     def save(self) -> None:
         """Write the state for resuming and the checkpoint for use."""
@@ -333,9 +275,7 @@ class _Trainer:
             "elapsed_s": self.elapsed_s,
             "history": self.history,
         }
-        temporary = self.path / "state.pt.partial"
-        torch.save(state, temporary)
-        os.replace(temporary, self.path / "state.pt")
+        self.write_state(state)
         config = self.pairs.config
         save_renderer(
             self.path / "checkpoint",
