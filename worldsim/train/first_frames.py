@@ -30,6 +30,7 @@ from worldsim.store import RolloutStore
 from worldsim.train.budget import Budget, changed_settings, check_run, read_state
 from worldsim.train.data import Dataset, by_seed
 from worldsim.train.git import commit_name
+from worldsim.train.inherit import inherit_first_frames
 from worldsim.train.optimizer import Optimizer
 from worldsim.train.run import TrainingRun
 
@@ -66,6 +67,7 @@ def train_first_frames(
     steps: int | None = None,
     resume: bool = False,
     val: str | Path | None = None,
+    init: str | Path | None = None,
     seed: int = 0,
     threads: int | None = None,
     device: str = "cpu",
@@ -81,6 +83,8 @@ def train_first_frames(
         minutes, steps: Budget; one of them.
         resume: Continue the run in ``run``.
         val: Store with held-out rollouts; a fiftieth of the episodes is held out if None.
+        init: A model whose own network for first frames to start from instead of random weights; see
+            `inherit_first_frames`. A resumed run goes on from its own.
         seed: Of weights, frames and noise.
         threads: CPU threads; torch's default if None.
         device: ``cpu`` or ``cuda``.
@@ -97,7 +101,9 @@ def train_first_frames(
     if threads:
         torch.set_num_threads(threads)
     held_out = None if val is None else RolloutStore.open(val)
-    return _Trainer(model, RolloutStore.open(store), held_out, run, settings, torch.device(device), log, resume).run()
+    return _Trainer(
+        model, RolloutStore.open(store), held_out, run, settings, torch.device(device), log, resume, init
+    ).run()
 
 
 class _Trainer(TrainingRun):
@@ -113,6 +119,7 @@ class _Trainer(TrainingRun):
         device: torch.device,
         log: Callable[[str], None],
         resume: bool,
+        init: str | Path | None,
     ) -> None:
         super().__init__(path, settings, settings.batch, log)
         self.settings, self.device = settings, device
@@ -162,6 +169,8 @@ class _Trainer(TrainingRun):
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})  # of settings, those of now
             self.step, self.elapsed_s, self.history = saved["step"], saved["elapsed_s"], saved["history"]
         else:
+            if init is not None:
+                inherit_first_frames(self.net, load(init))
             rng = np.random.default_rng(settings.seed)
             some = rng.choice(self.data.num_frames, min(_FITTED, self.data.num_frames), replace=False)
             self.net.codes.fit(self.data.frames[torch.from_numpy(np.sort(some))])

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from einops import repeat
 
 from worldsim.errors import CheckpointError
-from worldsim.model import ModelConfig, Networks, WorldModel
+from worldsim.model import FirstFrameNet, ModelConfig, Networks, Vocabulary, WorldModel
 
-__all__ = ["inherit"]
+__all__ = ["inherit", "inherit_first_frames"]
 
 
 def inherit(networks: Networks, config: ModelConfig, parent: WorldModel, factor_names: Sequence[str] = ()) -> None:
@@ -57,7 +57,8 @@ def inherit(networks: Networks, config: ModelConfig, parent: WorldModel, factor_
     more = 2 * (len(factor_names) - len(known))
     weights["denoiser.embed_text.weight"] = F.pad(weights["denoiser.embed_text.weight"], (0, more))
     if config.text_encoder == "words":
-        weights["text.embed.weight"] = _words(networks, parent, weights["text.embed.weight"])
+        vocabularies = networks.text.vocabulary, parent.networks.text.vocabulary
+        weights["text.embed.weight"] = _words(*vocabularies, weights["text.embed.weight"])
     if times > 1:
         weights |= _enlarged(weights, parent.config, times)
     for name, value in weights.items():
@@ -88,10 +89,38 @@ def _enlarged(weights: Mapping[str, torch.Tensor], config: ModelConfig, times: i
     }
 
 
-def _words(networks: Networks, parent: WorldModel, theirs: torch.Tensor) -> torch.Tensor:
-    """Return the embeddings of the words of ``networks``, those of the parent where it knows them."""
-    known = {token: row + 1 for row, token in enumerate(parent.networks.text.vocabulary.tokens)}
-    tokens = networks.text.vocabulary.tokens
+def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
+    """Copy what draws a parent's first frames into a new network, but for the codes and the layers next to them.
+
+    Args:
+        net: Filled in place.
+        parent: Whose network has the same width, depth and number of patches and is told the same factors; its patches
+            and their codes may be of other sizes.
+
+    Raises:
+        CheckpointError: If it has no such network.
+    """
+    theirs = parent.first_frame_net
+    if theirs is None:
+        raise CheckpointError(f"{parent.name} cannot be the beginning: it draws no first frames")
+    own, kept = net.state_dict(), ("codes.", "enter.", "leave.")
+    weights = {name: value for name, value in theirs.state_dict().items() if not name.startswith(kept)}
+    if "text.embed.weight" in weights:
+        vocabularies = net.text.vocabulary, theirs.text.vocabulary
+        weights["text.embed.weight"] = _words(*vocabularies, weights["text.embed.weight"])
+    expected = {name: value.shape for name, value in own.items() if not name.startswith(kept)}
+    if {name: value.shape for name, value in weights.items()} != expected:
+        raise CheckpointError(
+            f"{parent.name} cannot be the beginning: its first frames are drawn by {theirs.config} in "
+            f"{theirs.codes.shape[0]} patches, wanted {net.config} in {net.codes.shape[0]}"
+        )
+    net.load_state_dict({**own, **weights})
+
+
+def _words(own: Vocabulary, parent: Vocabulary, theirs: torch.Tensor) -> torch.Tensor:
+    """Return the embeddings of the words of a vocabulary, those of the parent's where it knows them."""
+    known = {token: row + 1 for row, token in enumerate(parent.tokens)}
+    tokens = own.tokens
     words = torch.zeros(len(tokens) + 1, theirs.shape[1])
     for row, token in enumerate(tokens):
         if token in known:
