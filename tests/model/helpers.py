@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from worldsim.model import FirstFrameNet, ModelSpec, new_model, tiny_first_frames
+from worldsim.model import ModelSpec, new_first_frames, new_model, tiny_first_frames
 from worldsim.model.presets import tiny
 from worldsim.rollout import ActionDim
 
@@ -40,8 +40,7 @@ def shaken_model(spec=None, config=None, seed=0):
 
 def shaken_first_frames(model, seed=0):
     """Return what draws first frames for a model, untrained and shaken."""
-    spec, vocabulary = model.spec, model.networks.text.vocabulary
-    net = FirstFrameNet(tiny_first_frames(), spec, model.config.text_encoder, vocabulary)
+    spec, net = model.spec, new_first_frames(model.networks, tiny_first_frames())
     generator = torch.Generator().manual_seed(seed)
     net.codes.fit(torch.randint(0, 256, (64, spec.height, spec.width, 3), dtype=torch.uint8, generator=generator))
     with torch.no_grad():

@@ -40,6 +40,7 @@ __all__ = [
     "encode_starts",
     "find_checkpoint",
     "load",
+    "new_first_frames",
     "new_model",
     "save",
     "save_first_frames",
@@ -242,20 +243,25 @@ def load(name_or_path: str | Path) -> WorldModel:
         meta=meta,
         terminate_scale=terminate_scale,
         terminate_bias=terminate_bias,
-        first_frame_net=_load_first_frames(path / FIRST_FRAMES, config, spec, vocabulary),
+        first_frame_net=_load_first_frames(path / FIRST_FRAMES, networks),
     )
 
 
-def _load_first_frames(
-    path: Path, config: ModelConfig, spec: ModelSpec, vocabulary: Vocabulary
-) -> FirstFrameNet | None:
+def new_first_frames(networks: Networks, config: FirstFrameConfig) -> FirstFrameNet:
+    """Return an untrained network that draws the first frames of a world model and is told what it is told."""
+    denoiser = networks.denoiser
+    sizes = {"height": denoiser.height, "width": denoiser.width}
+    return FirstFrameNet(config, **sizes, condition_dim=denoiser.embed_text.in_features)
+
+
+def _load_first_frames(path: Path, networks: Networks) -> FirstFrameNet | None:
     """Return what draws first frames, or None if the checkpoint has nothing of the kind."""
     if not path.exists():
         return None
     try:
         whole = json.loads((path / "config.json").read_text())
         weights = safetensors.torch.load((path / "model.safetensors").read_bytes())
-        net = FirstFrameNet(FirstFrameConfig(**whole["config"]), spec, config.text_encoder, vocabulary)
+        net = new_first_frames(networks, FirstFrameConfig(**whole["config"]))
     except Exception as error:  # whatever a damaged file makes its reader say
         raise _damaged(path, error) from None
     _fill(path, net, weights)

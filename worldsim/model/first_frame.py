@@ -2,9 +2,10 @@
 
 The denoiser that continues frames is a poor painter of first ones: it is told to move a frame that is not there. Here
 a frame is a grid of codes, as many as matter of the principal components of its patches, which overlap (Malvar's lapped
-transform, 1992), so that they fit at their edges; a transformer turns noise into them under a text.
+transform, 1992), so that they fit at their edges; a transformer turns noise into them under what the world model is
+told too, its encoded prompt and factors.
 
-Axes: B frames, N patches, K codes, D width, F features of a text.
+Axes: B frames, N patches, K codes, D width, C numbers of what it is told.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from scipy.fft import dct
 from torch import nn
 
 from worldsim.model.networks import from_pixels, to_pixels
-from worldsim.model.spec import ModelSpec
-from worldsim.model.text import TEXT_ENCODERS, Vocabulary
 
 __all__ = ["FirstFrameConfig", "FirstFrameNet", "PatchCodes", "first_frame_config", "tiny_first_frames"]
 
@@ -43,8 +42,6 @@ class FirstFrameConfig:
     depth: int = 6
     """Blocks."""
     heads: int = 4
-    text_dim: int = 64
-    """Width of an encoded text."""
     sampler_steps: int = 32
     """Default number of calls per frame, on each side of the guidance."""
     guidance: float = 1.5
@@ -59,7 +56,7 @@ def first_frame_config(height: int, width: int) -> FirstFrameConfig:
 
 def tiny_first_frames() -> FirstFrameConfig:
     """Return a network for tests: it trains in seconds and is good at little."""
-    return FirstFrameConfig(codes=12, dim=32, depth=2, heads=2, text_dim=16, sampler_steps=8)
+    return FirstFrameConfig(codes=12, dim=32, depth=2, heads=2, sampler_steps=8)
 
 
 class PatchCodes(nn.Module):
@@ -182,30 +179,24 @@ class FirstFrameNet(nn.Module):
 
     Args:
         config: Sizes.
-        spec: The world.
-        text_encoder: As in a `ModelConfig`.
-        vocabulary: Words that training showed.
+        height, width: Of frames.
+        condition_dim: C, as the world model's denoiser has it.
     """
 
-    def __init__(self, config: FirstFrameConfig, spec: ModelSpec, text_encoder: str, vocabulary: Vocabulary) -> None:
+    def __init__(self, config: FirstFrameConfig, *, height: int, width: int, condition_dim: int) -> None:
         super().__init__()
         self.config = config
-        self.codes = PatchCodes(config, spec.height, spec.width)
-        self.text = TEXT_ENCODERS[text_encoder](vocabulary, config.text_dim)
+        self.codes = PatchCodes(config, height, width)
         num_patches, num_codes = self.codes.shape
         self.enter = nn.Conv2d(num_codes, config.dim, 3, padding=1)
         self.position = nn.Parameter(0.02 * torch.randn(num_patches, config.dim))
         self.level = nn.Sequential(nn.Linear(2 * _LEVELS, config.dim), nn.SiLU(), nn.Linear(config.dim, config.dim))
-        self.tell = nn.Linear(config.text_dim + 2 * len(spec.factor_names), config.dim)
+        self.tell = nn.Linear(condition_dim, config.dim)
         self.blocks = nn.ModuleList(_Block(config.dim, config.heads) for _ in range(config.depth))
         self.leave = nn.Conv2d(config.dim, num_codes, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         assert self.leave.bias is not None
         nn.init.zeros_(self.leave.bias)
-
-    def condition(self, text: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-        """Return (B, C) what the network is told: (B, F) features of texts and (B, 2 J) encoded factors."""
-        return torch.cat([self.text(text).float(), factors], dim=-1)
 
     def forward(self, noisy: torch.Tensor, tau: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Return the velocity (B, N, K).
@@ -213,7 +204,7 @@ class FirstFrameNet(nn.Module):
         Args:
             noisy: (B, N, K) tau * codes + (1 - tau) * noise.
             tau: (B,) in [0, 1).
-            condition: (B, C) of `condition`; zeros for nothing.
+            condition: (B, C) encoded texts and factors; zeros for nothing.
         """
         angle = tau[:, None] * math.pi * 2.0 ** torch.arange(-1, _LEVELS - 1, device=tau.device)
         told = F.silu(self.level(torch.cat([angle.sin(), angle.cos()], dim=-1)) + self.tell(condition))
@@ -229,7 +220,7 @@ class FirstFrameNet(nn.Module):
 
         Args:
             noise: (B, N, K) standard normal.
-            condition: (B, C) of `condition`.
+            condition: (B, C) as in `forward`.
             num_steps: Steps from noise to frame.
             guidance: How much stronger than learned the condition acts; any value but 1 doubles the work.
         """

@@ -227,7 +227,7 @@ class WorldModel:
         padded = np.arange(1, window)[None] <= num_padding[:, None]  # (N, P)
 
         told = self._encode_factors([None] * batch if factors is None else factors)
-        text = torch.cat([self._encode_text(prompts), told], dim=1)
+        text = torch.cat([self.encode_text(prompts), told], dim=1)
         ages = torch.from_numpy(np.where(padded, MAX_AGE + 1, 0))
         return WorldState(
             memory=self._remember(frames, encoded, ages, text),
@@ -279,7 +279,7 @@ class WorldModel:
                 f"first_frames takes one seed, and one set of factors, per prompt, and at least one prompt; got "
                 f"{len(prompts)} prompts, {len(seeds)} seeds and {len(told)} sets of factors"
             )
-        condition = net.condition(net.text.features(prompts).to(self.device), self._encode_factors(told))
+        condition = torch.cat([self.encode_text(prompts), self._encode_factors(told)], dim=1)  # (N, C)
         keys = np.asarray(seeds, dtype=np.int64)
         noise = keyed_noise(keys, np.zeros_like(keys), _FIRST_FRAME_NOISE, net.codes.shape).to(self.device)
         frames = torch.empty((len(keys), self.spec.height, self.spec.width, 3), dtype=torch.uint8, device=self.device)
@@ -431,7 +431,7 @@ class WorldModel:
         """
         chosen = torch.ones(state.num_streams, dtype=torch.bool) if mask is None else torch.as_tensor(np.asarray(mask))
         dim = self.config.text_dim
-        text = torch.where(chosen[:, None].to(self.device), self._encode_text(prompts), state.text[:, :dim])
+        text = torch.where(chosen[:, None].to(self.device), self.encode_text(prompts), state.text[:, :dim])
         return replace(state, text=torch.cat([text, state.text[:, dim:]], dim=1))
 
     @torch.inference_mode()
@@ -479,7 +479,9 @@ class WorldModel:
             remember(slice(None))
         return Memory.of(cache)
 
-    def _encode_text(self, prompts: Sequence[str | None]) -> torch.Tensor:
+    @torch.inference_mode()
+    def encode_text(self, prompts: Sequence[str | None]) -> torch.Tensor:
+        """Return (N, C) what the networks are told of prompts; zeros for None."""
         with self._precision():
             return self.networks.text(self.networks.text.features(prompts).to(self.device)).float()
 

@@ -20,11 +20,18 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from worldsim.errors import CheckpointError, StoreError, WorldsimError
-from worldsim.model import FIRST_FRAMES, FirstFrameConfig, FirstFrameNet, autocast, first_frame_config, load
+from worldsim.model import (
+    FIRST_FRAMES,
+    FirstFrameConfig,
+    FirstFrameNet,
+    autocast,
+    first_frame_config,
+    load,
+    new_first_frames,
+)
 from worldsim.model import save_first_frames as save_net
 from worldsim.store import RolloutStore
 from worldsim.train.budget import Budget, changed_settings, check_run, read_state
@@ -152,9 +159,8 @@ class _Trainer(TrainingRun):
         }
         self.commit = commit_name()
         torch.manual_seed(settings.seed)
-        encoder, vocabulary = self.model.config.text_encoder, self.model.networks.text.vocabulary
         network = settings.network or first_frame_config(spec.height, spec.width)
-        self.net = FirstFrameNet(network, spec, encoder, vocabulary).to(device)
+        self.net = new_first_frames(self.model.networks, network).to(device)
         self.optimizer = Optimizer(
             self.net, rate=settings.learning_rate, decay=settings.weight_decay, muon_rate=settings.muon_rate
         )
@@ -177,7 +183,7 @@ class _Trainer(TrainingRun):
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         if saved:
             self.average.load_state_dict(saved["average"])
-        self.features, self.is_told = self._read(self.data)
+        self.encoded, self.is_told = self._read(self.data)
         num = sum(value.numel() for value in self.net.parameters())
         self.log(
             f"{num / 1e6:.2f} M parameters; {self.data.num_frames:,} frames of {len(self.data.episodes)} episodes, "
@@ -193,15 +199,14 @@ class _Trainer(TrainingRun):
         return {name: value for name, value in asdict(self.settings).items() if isinstance(value, int | float)}
 
     def _read(self, data: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (2, C, F) features of captions by language, and (M,) which rows show what their caption says.
+        """Return (2, L, F) captions by language as the world model reads them, and (M,) which rows show theirs.
 
         Where the caption is no longer the one that the episode began with, a change may be under way.
         """
-        tables = [self.net.text.features([caption[k] for caption in data.captions] or [None]) for k in range(2)]
-        width = max(table.shape[1] for table in tables)
+        tables = [self.model.encode_text([caption[k] for caption in data.captions] or [None]) for k in range(2)]
         first = torch.repeat_interleave(data.caption[data.offsets[:-1]], torch.from_numpy(np.diff(data.offsets)))
         is_told = (data.caption >= 0) & (data.caption == first)
-        return torch.stack([F.pad(table, (0, width - table.shape[1])) for table in tables]), is_told
+        return torch.stack(tables).cpu().clone(), is_told
 
     def take_step(self) -> float:
         """Follow the gradient of one batch; return its loss."""
@@ -209,7 +214,7 @@ class _Trainer(TrainingRun):
         rng = np.random.Generator(np.random.Philox(key=[settings.seed, self.step]))
         rows = rng.integers(self.data.num_frames, size=settings.batch)
         told = rng.random(len(rows)) >= settings.text_drop_share
-        error = self._error(self.net, self.data, self.features, self.is_told, rows, told, rng)
+        error = self._error(self.net, self.data, self.encoded, self.is_told, rows, told, rng)
         loss = error.mean()
         if not torch.isfinite(loss):
             bad = self.path / f"bad_batch_{self.step}.npz"
@@ -234,7 +239,7 @@ class _Trainer(TrainingRun):
         self,
         net: FirstFrameNet,
         data: Dataset,
-        features: torch.Tensor,
+        encoded: torch.Tensor,
         is_told: torch.Tensor,
         rows: np.ndarray,
         told: np.ndarray,
@@ -249,9 +254,9 @@ class _Trainer(TrainingRun):
         tau = torch.from_numpy(level).sigmoid().to(device)
         noise = torch.from_numpy(rng.standard_normal((num, *net.codes.shape), np.float32)).to(device)
         codes = net.codes.encode(data.frames[at].to(device))
-        text = features[language, data.caption[at].clamp_min(0)].to(device)
+        text = encoded[language, data.caption[at].clamp_min(0)]
         with autocast(device):
-            condition = keep * net.condition(text, data.factors[at].to(device))
+            condition = keep * torch.cat([text, data.factors[at]], dim=1).to(device)
             noisy = noise + tau[:, None, None] * (codes - noise)
             velocity = net(noisy, tau, condition)
         return ((velocity - (codes - noise)).square() * net.codes.weight).mean(dim=(1, 2))
@@ -260,16 +265,14 @@ class _Trainer(TrainingRun):
     def validate(self) -> None:
         """Measure the error on held-out episodes, draw frames for their captions and write a picture."""
         rng = np.random.default_rng(0)
-        data, (features, is_told) = self.held_out, self._read(self.held_out)
+        data, (encoded, is_told) = self.held_out, self._read(self.held_out)
         rows = rng.integers(data.num_frames, size=_VALIDATED)
         told = np.ones(len(rows), bool)
-        error = float(self._error(self.average, data, features, is_told, rows, told, rng).mean())
+        error = float(self._error(self.average, data, encoded, is_told, rows, told, rng).mean())
         shown = rng.permutation(np.flatnonzero(is_told.numpy()))[:_SHOWN]
         at = torch.from_numpy(shown)
         noise = torch.from_numpy(rng.standard_normal((len(at), *self.net.codes.shape), np.float32)).to(self.device)
-        condition = self.average.condition(
-            features[0, data.caption[at]].to(self.device), data.factors[at].to(self.device)
-        )
+        condition = torch.cat([encoded[0, data.caption[at]], data.factors[at]], dim=1).to(self.device)
         drawn = self.average.draw(
             noise,
             condition,

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from einops import repeat
 
 from worldsim.errors import CheckpointError
-from worldsim.model import FirstFrameNet, ModelConfig, Networks, Vocabulary, WorldModel
+from worldsim.model import FirstFrameNet, ModelConfig, Networks, WorldModel
 
 __all__ = ["inherit", "inherit_first_frames"]
 
@@ -57,8 +57,7 @@ def inherit(networks: Networks, config: ModelConfig, parent: WorldModel, factor_
     more = 2 * (len(factor_names) - len(known))
     weights["denoiser.embed_text.weight"] = F.pad(weights["denoiser.embed_text.weight"], (0, more))
     if config.text_encoder == "words":
-        vocabularies = networks.text.vocabulary, parent.networks.text.vocabulary
-        weights["text.embed.weight"] = _words(*vocabularies, weights["text.embed.weight"])
+        weights["text.embed.weight"] = _words(networks, parent, weights["text.embed.weight"])
     if times > 1:
         weights |= _enlarged(weights, parent.config, times)
     for name, value in weights.items():
@@ -94,8 +93,8 @@ def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
 
     Args:
         net: Filled in place.
-        parent: Whose network has the same width, depth and number of patches and is told the same factors; its patches
-            and their codes may be of other sizes.
+        parent: Whose network has the same width, depth and number of patches and is told as much; its patches and
+            their codes may be of other sizes.
 
     Raises:
         CheckpointError: If it has no such network.
@@ -105,9 +104,6 @@ def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
         raise CheckpointError(f"{parent.name} cannot be the beginning: it draws no first frames")
     own, kept = net.state_dict(), ("codes.", "enter.", "leave.")
     weights = {name: value for name, value in theirs.state_dict().items() if not name.startswith(kept)}
-    if "text.embed.weight" in weights:
-        vocabularies = net.text.vocabulary, theirs.text.vocabulary
-        weights["text.embed.weight"] = _words(*vocabularies, weights["text.embed.weight"])
     expected = {name: value.shape for name, value in own.items() if not name.startswith(kept)}
     if {name: value.shape for name, value in weights.items()} != expected:
         raise CheckpointError(
@@ -117,10 +113,10 @@ def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
     net.load_state_dict({**own, **weights})
 
 
-def _words(own: Vocabulary, parent: Vocabulary, theirs: torch.Tensor) -> torch.Tensor:
-    """Return the embeddings of the words of a vocabulary, those of the parent's where it knows them."""
-    known = {token: row + 1 for row, token in enumerate(parent.tokens)}
-    tokens = own.tokens
+def _words(networks: Networks, parent: WorldModel, theirs: torch.Tensor) -> torch.Tensor:
+    """Return the embeddings of the words of ``networks``, those of the parent where it knows them."""
+    known = {token: row + 1 for row, token in enumerate(parent.networks.text.vocabulary.tokens)}
+    tokens = networks.text.vocabulary.tokens
     words = torch.zeros(len(tokens) + 1, theirs.shape[1])
     for row, token in enumerate(tokens):
         if token in known:
