@@ -406,6 +406,9 @@ def preview(
         str | None, typer.Option("--model", metavar="M", help="The imagined world of this model instead.")
     ] = None,
     image: Annotated[Path | None, typer.Option("--image", help="A still that the imagined world continues.")] = None,
+    from_text: Annotated[
+        bool, typer.Option("--from-text", help="The model imagines its first frame too, from the prompt alone.")
+    ] = False,
     camera: Annotated[
         str | None, typer.Option("--camera", metavar="NAMES", help="Cameras of the true world, such as front,chase.")
     ] = None,
@@ -418,7 +421,15 @@ def preview(
 
     cameras = [name.strip() for name in camera.split(",")] if camera else []
     path = preview_scene(
-        prompt, out_file, env_id=env, model=model, image=image, cameras=cameras, seconds=seconds, seed=seed
+        prompt,
+        out_file,
+        env_id=env,
+        model=model,
+        image=image,
+        from_text=from_text,
+        cameras=cameras,
+        seconds=seconds,
+        seed=seed,
     )
     console(json_target).print(f"preview: {path}", markup=False)
     write_json(json_target, {"file": str(path), "source": "truth" if model is None else "imagined"})

@@ -42,7 +42,8 @@ def shaken_first_frames(model, seed=0):
     """Return what draws first frames for a model, untrained and shaken."""
     spec, net = model.spec, new_first_frames(model.networks, tiny_first_frames())
     generator = torch.Generator().manual_seed(seed)
-    net.codes.fit(torch.randint(0, 256, (64, spec.height, spec.width, 3), dtype=torch.uint8, generator=generator))
+    frames = torch.randint(0, 256, (64, spec.height, spec.width, 3), dtype=torch.uint8, generator=generator)
+    net.fit(frames, torch.randn(64, net.tell.in_features, generator=generator))
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))

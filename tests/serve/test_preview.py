@@ -6,7 +6,9 @@ import trimesh
 from counting_world import SIZE
 from PIL import Image
 
+from tests.model.helpers import shaken_first_frames
 from worldsim.errors import EnvError, PromptError
+from worldsim.model import load
 from worldsim.serve.preview import preview
 
 SMALL = {"height": SIZE, "width": SIZE}
@@ -27,6 +29,16 @@ def test_an_imagined_world_continues_a_still_and_says_that_it_is_imagined(checkp
     assert first[..., 0].mean() > 150 and first[..., 1:].mean() < 60
     page = preview("", tmp_path / "x.html", model=checkpoint, seconds=0.5).read_text()
     assert "imagined" in page and "default-src 'none'" in page
+
+
+def test_an_imagined_world_begins_from_the_prompt_alone(checkpoint, tmp_path):
+    model = load(checkpoint)
+    model.first_frame_net = shaken_first_frames(model)
+    (first,) = model.first_frames(["雨天"], [7])
+    with Image.open(preview("雨天", tmp_path / "x.gif", model=model, from_text=True, seconds=0.5, seed=7)) as film:
+        shown = np.asarray(film.convert("RGB"))
+    assert film.n_frames == 6
+    assert np.abs(shown[-first.shape[0] :].mean(axis=(0, 1)) - first.mean(axis=(0, 1))).max() < 20
 
 
 def test_cameras_stand_side_by_side_at_one_moment_and_in_a_film(tmp_path):
@@ -54,6 +66,9 @@ def test_the_scene_is_exported_as_geometry(tmp_path):
         ({"out": "x.mov"}, EnvError, ".gif"),
         ({"seconds": 61}, EnvError, "60 seconds"),
         ({"image": "x.png"}, EnvError, "--model"),
+        ({"from_text": True}, EnvError, "takes a model and a prompt"),
+        ({"from_text": True, "model": "checkpoint", "prompt": ""}, EnvError, "takes a model and a prompt"),
+        ({"from_text": True, "model": "checkpoint"}, EnvError, "cannot begin from text alone"),
         ({"cameras": ["front"], "model": "checkpoint"}, EnvError, "leave out --camera"),
         ({"cameras": ["front", "moon"], "env_id": "worldsim/Lab-v0", "prompt": ""}, EnvError, "moon"),
         ({"out": "x.glb", "model": "checkpoint"}, EnvError, "no geometry"),

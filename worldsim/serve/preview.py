@@ -38,6 +38,7 @@ def preview(
     env_id: str = "worldsim/City-v0",
     model: Any = None,
     image: str | Path | None = None,
+    from_text: bool = False,
     cameras: Sequence[str] = (),
     seconds: float = 4.0,
     seed: int = 0,
@@ -51,6 +52,7 @@ def preview(
         env_id: The true world.
         model: Name, path or loaded model: its imagined world instead of the true one.
         image: A still that the imagined world begins from; resized to the model's frames.
+        from_text: Whether a model imagines its first frame too, from the prompt alone.
         cameras: Named cameras of the true world, side by side, all of the same moment; its default one if empty. A
             picture then shows one moment, the last.
         seconds: How long, up to 60.
@@ -69,6 +71,8 @@ def preview(
         raise EnvError(f"a preview takes up to {MAX_SECONDS:g} seconds; got {seconds:g}")
     if image is not None and model is None:
         raise EnvError("a still can only be continued by a model; add --model")
+    if from_text and (model is None or image is not None or not prompt):
+        raise EnvError("a beginning from text takes a model and a prompt, and no still; see --model and --image")
     if cameras and model is not None:
         raise EnvError("a model imagines the camera that it was trained on; leave out --camera or --model")
     if path.suffix == ".glb":
@@ -78,7 +82,7 @@ def preview(
     if model is None:
         film = _true(env_id, prompt, tuple(cameras), seconds, seed, env_kwargs or {})
     else:
-        film = _imagined(model, prompt, image, seconds, seed)
+        film = _imagined(model, prompt, image, from_text, seconds, seed)
     return _write(path, film, prompt)
 
 
@@ -127,12 +131,14 @@ def _seen_by(
     return env, lambda obs: {f"truth, {name}": np.array(obs[f"rgb/{name}"]) for name in cameras}
 
 
-def _imagined(model: Any, prompt: str, image: str | Path | None, seconds: float, seed: int) -> _Film:
+def _imagined(model: Any, prompt: str, image: str | Path | None, from_text: bool, seconds: float, seed: int) -> _Film:
     env = WorldModelEnv(model)
     spec = env.model.spec
     options: dict[str, Any] = {"prompt": prompt} if prompt else {}
     if image is not None:
         options["start"] = _still(Path(image), spec.height, spec.width)
+    if from_text:
+        options["start"] = {"prompt": prompt}
     frame, _ = env.reset(seed=seed, options=options)
     frames = [frame]
     (rest,) = neutral_actions(env.action_space, 1)

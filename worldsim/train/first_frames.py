@@ -158,6 +158,7 @@ class _Trainer(TrainingRun):
             "env_id": spec.env_id,
         }
         self.commit = commit_name()
+        self.encoded, self.is_told = self._read(self.data)
         torch.manual_seed(settings.seed)
         network = settings.network or first_frame_config(spec.height, spec.width)
         self.net = new_first_frames(self.model.networks, network).to(device)
@@ -179,11 +180,11 @@ class _Trainer(TrainingRun):
                 inherit_first_frames(self.net, load(init))
             rng = np.random.default_rng(settings.seed)
             some = rng.choice(self.data.num_frames, min(_FITTED, self.data.num_frames), replace=False)
-            self.net.codes.fit(self.data.frames[torch.from_numpy(np.sort(some))])
+            at = torch.from_numpy(np.sort(some))
+            self.net.fit(self.data.frames[at], self._conditions(self.data, self.encoded, at, 0))
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         if saved:
             self.average.load_state_dict(saved["average"])
-        self.encoded, self.is_told = self._read(self.data)
         num = sum(value.numel() for value in self.net.parameters())
         self.log(
             f"{num / 1e6:.2f} M parameters; {self.data.num_frames:,} frames of {len(self.data.episodes)} episodes, "
@@ -207,6 +208,12 @@ class _Trainer(TrainingRun):
         first = torch.repeat_interleave(data.caption[data.offsets[:-1]], torch.from_numpy(np.diff(data.offsets)))
         is_told = (data.caption >= 0) & (data.caption == first)
         return torch.stack(tables).cpu().clone(), is_told
+
+    def _conditions(
+        self, data: Dataset, encoded: torch.Tensor, rows: torch.Tensor, language: torch.Tensor | int
+    ) -> torch.Tensor:
+        """Return (B, C) what rows are described by, in a language each or all in one."""
+        return torch.cat([encoded[language, data.caption[rows].clamp_min(0)], data.factors[rows]], dim=1)
 
     def take_step(self) -> float:
         """Follow the gradient of one batch; return its loss."""
@@ -254,9 +261,8 @@ class _Trainer(TrainingRun):
         tau = torch.from_numpy(level).sigmoid().to(device)
         noise = torch.from_numpy(rng.standard_normal((num, *net.codes.shape), np.float32)).to(device)
         codes = net.codes.encode(data.frames[at].to(device))
-        text = encoded[language, data.caption[at].clamp_min(0)]
         with autocast(device):
-            condition = keep * torch.cat([text, data.factors[at]], dim=1).to(device)
+            condition = keep * self._conditions(data, encoded, at, language).to(device)
             noisy = noise + tau[:, None, None] * (codes - noise)
             velocity = net(noisy, tau, condition)
         return ((velocity - (codes - noise)).square() * net.codes.weight).mean(dim=(1, 2))
@@ -272,7 +278,7 @@ class _Trainer(TrainingRun):
         shown = rng.permutation(np.flatnonzero(is_told.numpy()))[:_SHOWN]
         at = torch.from_numpy(shown)
         noise = torch.from_numpy(rng.standard_normal((len(at), *self.net.codes.shape), np.float32)).to(self.device)
-        condition = torch.cat([encoded[0, data.caption[at]], data.factors[at]], dim=1).to(self.device)
+        condition = self._conditions(data, encoded, at, 0).to(self.device)
         drawn = self.average.draw(
             noise,
             condition,

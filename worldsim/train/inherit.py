@@ -89,7 +89,7 @@ def _enlarged(weights: Mapping[str, torch.Tensor], config: ModelConfig, times: i
 
 
 def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
-    """Copy what draws a parent's first frames into a new network, but for the codes and the layers next to them.
+    """Copy what draws a parent's first frames into a new network, but for the codes and the scales.
 
     Args:
         net: Filled in place.
@@ -102,7 +102,7 @@ def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
     theirs = parent.first_frame_net
     if theirs is None:
         raise CheckpointError(f"{parent.name} cannot be the beginning: it draws no first frames")
-    own, kept = net.state_dict(), ("codes.", "enter.", "leave.")
+    own, kept = net.state_dict(), ("codes.", "told_", "enter.", "leave.")
     weights = {name: value for name, value in theirs.state_dict().items() if not name.startswith(kept)}
     expected = {name: value.shape for name, value in own.items() if not name.startswith(kept)}
     if {name: value.shape for name, value in weights.items()} != expected:
