@@ -1,8 +1,10 @@
 """Put a run's checkpoint among the models that come with worldsim, with its figures on the test seeds.
 
-They are those of `worldsim compare`, or for a renderer those of `benchmarks/render.py`.
+They are those of `worldsim compare`, or for a renderer those of `benchmarks/render.py`; with those of
+`benchmarks/first_frames.py` only what draws first frames is put beside a model that is there already.
 
 Usage: python benchmarks/bundle.py runs/city city-64 benchmarks/city/2026-11-22/compare.json
+       python benchmarks/bundle.py runs/city-first city-64 benchmarks/city/2026-11-23-first-frames/first_frames.json
        python benchmarks/bundle.py runs/city-render city-render-64 benchmarks/city/2026-11-22-render/render.json
 """
 
@@ -11,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from worldsim.model import CHECKPOINTS, load, load_renderer
+from worldsim.model import CHECKPOINTS, FIRST_FRAMES, load, load_renderer
 
 
 def main(run: str, name: str, figures: str) -> None:
@@ -23,6 +25,9 @@ def main(run: str, name: str, figures: str) -> None:
         sys.exit(f"{figures} scores checkpoint {compared['checkpoint_sha']}; {run} holds {model.sha}: compare it again")
     source = Path(run) / "checkpoint"
     target = CHECKPOINTS / name
+    if "likeness" in compared:
+        add_first_frames(source, target, compared)
+        return
     target.mkdir(parents=True, exist_ok=True)
     own = ("renderer.json",) if is_renderer else ("config.json", "starts.npz")
     for file in (*own, "model.safetensors"):
@@ -37,6 +42,19 @@ def main(run: str, name: str, figures: str) -> None:
         print(f"{file.name}: {file.stat().st_size / 1e6:.2f} MB")
     bundled = load_one(name)
     print(f"{bundled.name}: {bundled.num_parameters / 1e6:.2f} M parameters, sha {bundled.sha}")
+
+
+def add_first_frames(source: Path, target: Path, figures: dict) -> None:
+    """Copy what draws first frames into a bundled model, with its figures."""
+    own, theirs = source / FIRST_FRAMES, target / FIRST_FRAMES
+    if load(target).sha != figures["checkpoint_sha"]:
+        sys.exit(f"{target} holds another world model than the one that {source} was trained behind")
+    shutil.rmtree(theirs, ignore_errors=True)
+    shutil.copytree(own, theirs)
+    metrics = {**json.loads((own / "metrics.json").read_text()), "test": figures}
+    (theirs / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    for file in sorted(theirs.iterdir()):
+        print(f"{file.name}: {file.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

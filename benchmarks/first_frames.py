@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("-o", "--out", type=Path, required=True, help="directory of figures and pictures")
-    parser.add_argument("--drives", type=int, default=512, help="true frames, and as many drawn ones")
+    parser.add_argument("--drives", type=int, default=384, help="true frames, and as many drawn ones")
     parser.add_argument("--steps", type=int, default=None, help="sampler steps; the model's own if not given")
     parser.add_argument("--guidance", type=float, default=None)
     parser.add_argument("--seed", type=int, default=TEST_SEED, help="of the first drive")

@@ -1,5 +1,7 @@
 """Every model that comes with worldsim: whole, small enough, and of the world as it looks today."""
 
+import json
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import pytest
 import worldsim
 from worldsim.collect import env_fingerprint
 from worldsim.errors import PromptError
-from worldsim.model import CHECKPOINTS, bundled, bundled_renderers, load_renderer
+from worldsim.model import CHECKPOINTS, FIRST_FRAMES, bundled, bundled_renderers, load_renderer
 
 LIMITS = {64: (6_000_000, 12.1e6), 128: (12_000_000, 24.2e6)}  # pixels: parameters, bytes
 
@@ -50,6 +52,20 @@ def test_a_bundled_model_says_what_it_learned_from(name):
     assert unasked == (["terminated episodes"] if name == "lab-64" else [])  # the bench only truncates
     assert model.card["seeds"]["max"] < 100_000
     assert model.metrics["compare"]["checkpoint_sha"] == model.sha
+
+
+def test_the_imagined_city_begins_from_text_alone():
+    model = worldsim.load("city-64")
+    prompts = ["a clear day at noon", "晴朗的白天", "deep night", "漆黑的夜晚", "thick fog by day"]
+    frames = model.first_frames([prompt for prompt in prompts for _ in range(4)], [*range(4)] * 5)
+    light = frames.mean(axis=(1, 2, 3)).reshape(5, 4)
+    sky = frames[:, :16].astype(float).mean(axis=(1, 2)).reshape(5, 4, 3)
+    blue = sky[..., 2] - sky[..., 0]
+    assert light[:2].min() > light[2:4].max() + 20
+    assert (blue[0] > blue[4]).all()
+    assert sum(path.stat().st_size for path in (model.path / FIRST_FRAMES).iterdir()) < 5e6
+    card = json.loads((model.path / FIRST_FRAMES / "config.json").read_text())
+    assert (card["model_sha"], card["card"]["seeds"]["max"] < 100_000) == (model.sha, True)
 
 
 def test_a_prompt_of_unknown_words_is_answered_with_a_caption():

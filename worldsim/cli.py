@@ -128,7 +128,7 @@ def envs(seed: NoSeed = 0, json_target: Json = None) -> None:
 @app.command(epilog="Example: worldsim models")
 def models(seed: NoSeed = 0, json_target: Json = None) -> None:
     """List the bundled models: world models with their skill, and renderers, which only draw."""
-    from worldsim.model import CHECKPOINTS, bundled, bundled_renderers, load, load_renderer
+    from worldsim.model import CHECKPOINTS, WorldModel, bundled, bundled_renderers, load, load_renderer
 
     rows = []
     kinds = [*((name, "world model") for name in bundled()), *((name, "renderer") for name in bundled_renderers())]
@@ -142,7 +142,8 @@ def models(seed: NoSeed = 0, json_target: Json = None) -> None:
                 "env": model.spec.env_id,
                 "frame": f"{model.spec.height}x{model.spec.width}",
                 "parameters": model.num_parameters,
-                "megabytes": sum(path.stat().st_size for path in (CHECKPOINTS / name).iterdir()) / 1e6,
+                "megabytes": sum(path.stat().st_size for path in (CHECKPOINTS / name).rglob("*.*")) / 1e6,
+                "from_text": model.is_trained_for_first_frames if isinstance(model, WorldModel) else None,
                 "trained_minutes": model.meta.get("training", {}).get("minutes_done"),
                 **{f"skill_{step}": skill[step - 1] if len(skill) >= step else None for step in (1, 8, 16)},
                 "psnr_drawn": model.metrics.get("test", {}).get("rows", {}).get("model", {}).get("psnr"),

@@ -26,7 +26,8 @@ __all__ = ["FirstFrameConfig", "FirstFrameNet", "PatchCodes", "first_frame_confi
 
 _LEVELS = 16  # octaves in which a noise level is told
 _LEAST_STD = 0.1  # of a code at its place, of that of the code anywhere: what never changes there is not blown up
-_LEAST_TOLD = 0.05  # of a direction of what is told, of the spread of the widest
+_LEAST_TOLD = 0.1  # of a direction of what is told, of the spread of the widest
+_SPREAD_TOLD = 3.0  # of what is told: the larger, the faster its layer learns to hear it
 _LEAST_VALUE = 0.02  # of a principal component, in units where a frame spans [-1, 1]
 
 
@@ -216,7 +217,7 @@ class FirstFrameNet(nn.Module):
         variance, basis = torch.linalg.eigh(centred.mT @ centred / len(centred))
         std = variance.clamp_min(0).sqrt()
         self.told_mean.copy_(conditions.mean(dim=0))
-        self.told_inverse.copy_(basis / std.clamp_min(_LEAST_TOLD * std[-1]).clamp_min(1e-6))
+        self.told_inverse.copy_(_SPREAD_TOLD * basis / std.clamp_min(_LEAST_TOLD * std[-1]).clamp_min(1e-6))
 
     def forward(self, noisy: torch.Tensor, tau: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Return the velocity (B, N, K).

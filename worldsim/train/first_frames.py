@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -43,6 +44,10 @@ from worldsim.train.run import TrainingRun
 
 __all__ = ["FirstFrameTrainConfig", "train_first_frames"]
 
+_CUTS = 3  # parts of each caption that are learned besides the whole
+_WHOLE = 0.5  # share of the frames that are told the whole caption
+_SETTLED = 12  # steps after which a world shows what it was prompted for
+_PHRASES = re.compile(r"[,;:，；：。、]|\band\b|\bwith\b|\bat\b")
 _HELD_OUT = 0.02  # share of episodes where no store is given
 _FITTED = 8192  # frames that the codes are found with
 _VALIDATED = 256  # frames of the error on held-out episodes
@@ -181,7 +186,8 @@ class _Trainer(TrainingRun):
             rng = np.random.default_rng(settings.seed)
             some = rng.choice(self.data.num_frames, min(_FITTED, self.data.num_frames), replace=False)
             at = torch.from_numpy(np.sort(some))
-            self.net.fit(self.data.frames[at], self._conditions(self.data, self.encoded, at, 0))
+            part = torch.from_numpy(rng.integers(1 + _CUTS, size=len(at)))
+            self.net.fit(self.data.frames[at], self._conditions(self.data, self.encoded, at, part=part))
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         if saved:
             self.average.load_state_dict(saved["average"])
@@ -200,20 +206,37 @@ class _Trainer(TrainingRun):
         return {name: value for name, value in asdict(self.settings).items() if isinstance(value, int | float)}
 
     def _read(self, data: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (2, L, F) captions by language as the world model reads them, and (M,) which rows show theirs.
+        """Return (2, L, 1 + _CUTS, F) captions as the world model reads them, and (M,) which rows show theirs.
 
-        Where the caption is no longer the one that the episode began with, a change may be under way.
+        They are there in both languages, whole and in parts: a user's prompt is shorter than a caption. Where a world
+        was prompted a moment ago, the change may be under way.
         """
-        tables = [self.model.encode_text([caption[k] for caption in data.captions] or [None]) for k in range(2)]
-        first = torch.repeat_interleave(data.caption[data.offsets[:-1]], torch.from_numpy(np.diff(data.offsets)))
-        is_told = (data.caption >= 0) & (data.caption == first)
-        return torch.stack(tables).cpu().clone(), is_told
+        rng = np.random.default_rng(0)
+        texts = [
+            [text, *(_part_of(text, rng) for _ in range(_CUTS))]
+            for k in range(2)
+            for text in ([caption[k] for caption in data.captions] or [""])
+        ]
+        encoded = self.model.encode_text([text or None for row in texts for text in row]).cpu().clone()
+        caption = data.caption.numpy()
+        lengths = np.diff(data.offsets)
+        changed = np.flatnonzero(np.diff(caption, prepend=-2) != 0)
+        since = np.arange(len(caption)) - changed[np.searchsorted(changed, np.arange(len(caption)), side="right") - 1]
+        first = np.repeat(caption[data.offsets[:-1]], lengths)
+        is_told = (caption >= 0) & ((caption == first) | (since >= _SETTLED))
+        return encoded.view(2, -1, 1 + _CUTS, encoded.shape[-1]), torch.from_numpy(is_told)
 
     def _conditions(
-        self, data: Dataset, encoded: torch.Tensor, rows: torch.Tensor, language: torch.Tensor | int
+        self,
+        data: Dataset,
+        encoded: torch.Tensor,
+        rows: torch.Tensor,
+        language: torch.Tensor | int = 0,
+        part: torch.Tensor | int = 0,
     ) -> torch.Tensor:
-        """Return (B, C) what rows are described by, in a language each or all in one."""
-        return torch.cat([encoded[language, data.caption[rows].clamp_min(0)], data.factors[rows]], dim=1)
+        """Return (B, C) what rows are described by, in which language and in which part of their caption."""
+        text = encoded[language, data.caption[rows].clamp_min(0), part]
+        return torch.cat([text, data.factors[rows]], dim=1)
 
     def take_step(self) -> float:
         """Follow the gradient of one batch; return its loss."""
@@ -257,12 +280,13 @@ class _Trainer(TrainingRun):
         at = torch.from_numpy(rows)
         keep = (torch.from_numpy(told) & is_told[at]).float()[:, None].to(device)
         language = torch.from_numpy(rng.integers(2, size=num))
+        part = torch.from_numpy(np.where(rng.random(num) < _WHOLE, 0, rng.integers(1, 1 + _CUTS, size=num)))
         level = self.settings.level_mean + rng.standard_normal(num, np.float32)
         tau = torch.from_numpy(level).sigmoid().to(device)
         noise = torch.from_numpy(rng.standard_normal((num, *net.codes.shape), np.float32)).to(device)
         codes = net.codes.encode(data.frames[at].to(device))
         with autocast(device):
-            condition = keep * self._conditions(data, encoded, at, language).to(device)
+            condition = keep * self._conditions(data, encoded, at, language, part).to(device)
             noisy = noise + tau[:, None, None] * (codes - noise)
             velocity = net(noisy, tau, condition)
         return ((velocity - (codes - noise)).square() * net.codes.weight).mean(dim=(1, 2))
@@ -278,7 +302,7 @@ class _Trainer(TrainingRun):
         shown = rng.permutation(np.flatnonzero(is_told.numpy()))[:_SHOWN]
         at = torch.from_numpy(shown)
         noise = torch.from_numpy(rng.standard_normal((len(at), *self.net.codes.shape), np.float32)).to(self.device)
-        condition = self._conditions(data, encoded, at, 0).to(self.device)
+        condition = self._conditions(data, encoded, at).to(self.device)
         drawn = self.average.draw(
             noise,
             condition,
@@ -330,3 +354,13 @@ class _Trainer(TrainingRun):
                 },
             },
         )
+
+
+def _part_of(text: str, rng: np.random.Generator) -> str:
+    """Return some of the phrases of a caption."""
+    phrases = [phrase.strip() for phrase in _PHRASES.split(text) if phrase.strip()]
+    if not phrases:
+        return text
+    kept = rng.random(len(phrases)) < rng.random()
+    kept[rng.integers(len(phrases))] = True
+    return ", ".join(phrase for phrase, keep in zip(phrases, kept, strict=True) if keep)
