@@ -198,6 +198,8 @@ class FirstFrameNet(nn.Module):
         self.level = nn.Sequential(nn.Linear(2 * _LEVELS, config.dim), nn.SiLU(), nn.Linear(config.dim, config.dim))
         self.register_buffer("told_mean", torch.zeros(condition_dim))
         self.register_buffer("told_inverse", torch.eye(condition_dim))
+        self.told_limit = _SPREAD_TOLD * math.sqrt(condition_dim)
+        """Of what is told, which may be far from all that training told."""
         self.tell = nn.Linear(condition_dim, config.dim)
         self.blocks = nn.ModuleList(_Block(config.dim, config.heads) for _ in range(config.depth))
         self.leave = nn.Conv2d(config.dim, num_codes, 3, padding=1)
@@ -229,6 +231,7 @@ class FirstFrameNet(nn.Module):
         """
         angle = tau[:, None] * math.pi * 2.0 ** torch.arange(-1, _LEVELS - 1, device=tau.device)
         told = (condition - self.told_mean) @ self.told_inverse
+        told = told * (self.told_limit / told.norm(dim=1, keepdim=True).clamp_min(1e-6)).clamp_max(1)
         told = F.silu(self.level(torch.cat([angle.sin(), angle.cos()], dim=-1)) + self.tell(told))
         grid = rearrange(noisy, "b (y x) k -> b k y x", y=self.codes.rows)
         x = rearrange(self.enter(grid), "b d y x -> b (y x) d") + self.position

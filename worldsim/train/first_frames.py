@@ -44,7 +44,7 @@ from worldsim.train.run import TrainingRun
 
 __all__ = ["FirstFrameTrainConfig", "train_first_frames"]
 
-_CUTS = 3  # parts of each caption that are learned besides the whole
+_CUTS = 7  # parts of each caption that are learned besides the whole
 _WHOLE = 0.5  # share of the frames that are told the whole caption
 _SETTLED = 12  # steps after which a world shows what it was prompted for
 _PHRASES = re.compile(r"[,;:，；：。、]|\band\b|\bwith\b|\bat\b")
@@ -357,10 +357,17 @@ class _Trainer(TrainingRun):
 
 
 def _part_of(text: str, rng: np.random.Generator) -> str:
-    """Return some of the phrases of a caption."""
+    """Return some of the phrases of a caption, or a few words of them."""
     phrases = [phrase.strip() for phrase in _PHRASES.split(text) if phrase.strip()]
     if not phrases:
         return text
     kept = rng.random(len(phrases)) < rng.random()
     kept[rng.integers(len(phrases))] = True
-    return ", ".join(phrase for phrase, keep in zip(phrases, kept, strict=True) if keep)
+    part = ", ".join(phrase for phrase, keep in zip(phrases, kept, strict=True) if keep)
+    if rng.random() < 0.5:
+        return part
+    if part.isascii():
+        words = part.split()
+        return " ".join(words[i] for i in sorted(rng.permutation(len(words))[: rng.integers(1, len(words) + 1)]))
+    first, length = int(rng.integers(max(1, len(part) - 1))), int(rng.integers(2, 5))
+    return part[first : first + length]
