@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ _LEVELS = 16  # octaves in which a noise level is told
 _LEAST_STD = 0.1  # of a code at its place, of that of the code anywhere: what never changes there is not blown up
 _LEAST_TOLD = 0.1  # of a direction of what is told, of the spread of the widest
 _SPREAD_TOLD = 3.0  # of what is told: the larger, the faster its layer learns to hear it
+_SHIFT = 3.0  # of the sampler towards noise, where the colours of a frame are decided (Esser et al. 2024)
 _LEAST_VALUE = 0.02  # of a principal component, in units where a frame spans [-1, 1]
 
 
@@ -259,7 +261,9 @@ class FirstFrameNet(nn.Module):
             return plain + guidance * (told - plain)
 
         codes = noise
-        for step in range(num_steps):
-            tau = torch.full((len(noise),), step / num_steps, device=noise.device)
-            codes = codes + velocity(codes, tau) / num_steps
+        share = np.arange(num_steps + 1) / num_steps
+        levels = share / (share + _SHIFT * (1 - share))
+        for level, following in pairwise(levels.tolist()):
+            tau = torch.full((len(noise),), level, device=noise.device)
+            codes = codes + (following - level) * velocity(codes, tau)
         return self.codes.decode(codes)

@@ -66,8 +66,10 @@ class FirstFrameTrainConfig(Budget):
     """As in a `TrainConfig`."""
     text_drop_share: float = 0.1
     """Share of the frames without a text, for guidance."""
-    level_mean: float = -0.2
-    """Of the logit of the noise level, whose standard deviation is 1 (Esser et al. 2024)."""
+    level_mean: float = -1.0
+    level_std: float = 1.2
+    """Of the logit of the noise level (Esser et al. 2024): a sixth of the levels is below 0.1, where nothing but the
+    text says of what colour a frame is; at -0.2 and 1 a fiftieth is, and a text was hardly heard."""
 
 
 def train_first_frames(
@@ -281,7 +283,7 @@ class _Trainer(TrainingRun):
         keep = (torch.from_numpy(told) & is_told[at]).float()[:, None].to(device)
         language = torch.from_numpy(rng.integers(2, size=num))
         part = torch.from_numpy(np.where(rng.random(num) < _WHOLE, 0, rng.integers(1, 1 + _CUTS, size=num)))
-        level = self.settings.level_mean + rng.standard_normal(num, np.float32)
+        level = self.settings.level_mean + self.settings.level_std * rng.standard_normal(num, np.float32)
         tau = torch.from_numpy(level).sigmoid().to(device)
         noise = torch.from_numpy(rng.standard_normal((num, *net.codes.shape), np.float32)).to(device)
         codes = net.codes.encode(data.frames[at].to(device))
