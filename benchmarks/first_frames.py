@@ -29,7 +29,7 @@ from worldsim.evaluate.setting import provenance
 from worldsim.metrics import gradient_energy
 from worldsim.model import WorldModel, load
 
-PER_PROMPT = 32
+PER_PROMPT = 16
 SHOWN = (
     "noon, clear sky, light traffic",
     "a clear night with light traffic",
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("-o", "--out", type=Path, required=True, help="directory of figures and pictures")
-    parser.add_argument("--drives", type=int, default=384, help="true frames, and as many drawn ones")
+    parser.add_argument("--drives", type=int, default=128, help="true frames, and as many drawn ones")
     parser.add_argument("--steps", type=int, default=None, help="sampler steps; the model's own if not given")
     parser.add_argument("--guidance", type=float, default=None)
     parser.add_argument("--seed", type=int, default=TEST_SEED, help="of the first drive")
