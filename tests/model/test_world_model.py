@@ -104,11 +104,24 @@ def test_a_prompt_and_a_seed_are_needed_for_every_stream(model, counts):
         model.encode(frames, actions, **{"prompts": [None, None], "seeds": [0, 1], **counts})
 
 
-def test_a_state_is_not_changed_by_a_step(model):
+def test_a_state_is_not_changed_by_a_step_nor_by_who_writes_into_its_frames(model):
     state = _begin(model)
     before = state.to_bytes()
-    model.step(state, _actions(model, 1, 1)[0])
+    following, prediction = model.step(state, _actions(model, 1, 1)[0])
     assert state.to_bytes() == before
+    after = following.to_bytes()
+    prediction.frames[:] = 0
+    assert following.to_bytes() == after
+
+
+def test_streams_that_are_not_there_are_one_clear_error(model):
+    frames, actions = some_context(model.spec, 3, 4)
+    with pytest.raises(EnvError, match="no stream that could be stepped"):
+        model.step(_begin(model).branch(0), _actions(model, 1, 1)[:0, 0])
+    with pytest.raises(EnvError, match=r"starts from \(N, C"):
+        model.encode(frames[:0], actions[:0], prompts=[], seeds=[])
+    with pytest.raises(EnvError, match="num_frames must be 3 numbers in 1 to 4"):
+        model.encode(frames, actions, prompts=[None] * 3, seeds=range(3), num_frames=[2])
 
 
 def test_a_prompt_changes_only_the_streams_it_is_for(model):

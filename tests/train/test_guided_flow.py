@@ -45,9 +45,9 @@ def test_the_guide_is_the_flow_behind_true_frames():
 def test_only_flows_behind_own_frames_are_led():
     networks, inputs, _ = _setup()
     objective, weight, draws = Objective(networks), torch.zeros(()), Draws([0, 1, 2])
-    true = objective(inputs, weight, None, 0, draws)
+    true = objective(inputs, weight, None, 0, None, draws)
     assert true.flow.tolist() == [0.0, 0.0]
-    own = objective(inputs, weight, 1, 0, Draws([0, 1, 2]))
+    own = objective(inputs, weight, 1, 0, None, Draws([0, 1, 2]))
     assert own.flow[1] == 3 * 3  # in three windows the frames behind at least two own ones
     assert own.flow[0] > 0
 

@@ -76,6 +76,18 @@ def test_a_model_can_be_told_the_factors_it_was_trained_with(store_path, tmp_pat
         model.set_factors(state, [{"volt": "high"}] * 2)
 
 
+def test_a_resumed_run_is_told_factors_on_the_scale_that_it_began_with(tmp_path):
+    store, config, said = lamps("One", tmp_path / "store"), TrainConfig(**QUICK, factors=("volt",)), []
+    train(store, tmp_path / "run", preset="tiny", steps=1, config=config, log=said.append)
+    assert "shuffle of one window none" in said[-2]  # 4 episodes: one is held out
+    before = worldsim.load(tmp_path / "run").spec
+    lamps("One", store, episodes=12)
+    wider = factor_ranges(RolloutStore.open(store), ["volt"])
+    assert (wider["factor_low"], wider["factor_high"]) != (before.factor_low, before.factor_high)
+    train(store, tmp_path / "run", preset="tiny", steps=2, config=config, resume=True, log=said.append)
+    assert worldsim.load(tmp_path / "run").spec == before
+
+
 def test_a_factor_must_be_a_number_that_differs(store_path):
     store = RolloutStore.open(store_path)
     with pytest.raises(StoreError, match=r"'lamps' must be a number.*vary in lamps, volt"):

@@ -13,10 +13,11 @@ from tests.model.helpers import box_spec, shaken_model
 from worldsim.collect import collect
 from worldsim.errors import CheckpointError, StoreError, WorldsimError
 from worldsim.model import spec_of
+from worldsim.model.sampler import schedule
 from worldsim.store import RolloutStore
 from worldsim.train import TrainConfig, train
 from worldsim.train.critic import Critic
-from worldsim.train.data import Dataset
+from worldsim.train.data import Batch, Dataset
 from worldsim.train.draws import Draws
 from worldsim.train.objective import make_inputs
 from worldsim.train.rollout_context import with_own_frames
@@ -225,6 +226,40 @@ def test_own_frames_enter_as_context_with_their_age_and_nothing_else_changes():
     own = (mixed.previous[:, 3:, 0] - guess[:, 2:-1])[(inputs.tau > 0)[:, 2:-1]]
     assert own.abs().max() <= 1 / 127.5 + 1e-3  # what is mixed with noise is what the next frame sees, before rounding
     assert torch.equal(mixed.noisy[inputs.tau == 0], inputs.noisy[inputs.tau == 0])
+
+
+def test_with_several_sampler_steps_the_noisy_frames_are_what_the_sampler_meets():
+    model = shaken_model()
+    denoiser = model.networks.float().denoiser
+    frames = torch.randint(0, 256, (32, 7, 32, 40, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    still = torch.zeros(32, 6)
+    batch = Batch(
+        frames=frames,
+        action=torch.zeros(32, 6, box_spec().action_dim),
+        reward=still,
+        terminated=still,
+        caption=still.long(),
+        is_changed=torch.zeros(32, dtype=torch.bool),
+        factors=torch.zeros(32, 6, 0),
+    )
+    inputs = make_inputs(batch, torch.zeros(32, 6, 1, dtype=torch.long), Draws(range(32)))
+    text = torch.zeros(32, 6, model.config.text_dim)
+    mixed = with_own_frames(denoiser, inputs, text, 2, Draws(range(32)), sampler_steps=4)
+    assert torch.equal(mixed.tau[:, :2], inputs.tau[:, :2])
+    assert torch.equal(mixed.tau[:, 2:] > 0, inputs.tau[:, 2:] > 0)  # as many begin at pure noise as ever
+    levels = torch.tensor(schedule(4)[1:])
+    met = mixed.tau[:, 2:][mixed.tau[:, 2:] > 0]
+    assert set(met.tolist()) == set(levels.tolist())
+    last = mixed.tau[:, 2] == levels[-1]
+    assert 0 < last.sum() < len(last)
+    known = slice(0, 3)
+    tau = torch.cat([torch.zeros(32, 2), mixed.tau[:, 2:3]], dim=1)  # the sampler's memory is of frames without noise
+    given = mixed.previous[:, known], mixed.action[:, known], mixed.age[:, known], text[:, known]
+    with torch.no_grad():
+        guess = denoiser(mixed.noisy[:, known], tau, *given).frame[:, 2].clamp(-1, 1)
+    away = (guess - mixed.previous[:, 3, 0]).abs().flatten(1).amax(dim=1)
+    assert away[last].max() <= 1 / 127.5  # from the last point of the path comes the frame that became the context
+    assert away[~last].min() > 1 / 127.5
 
 
 def test_a_window_with_a_lead_has_that_many_steps_of_its_episode_before_it(store_path):

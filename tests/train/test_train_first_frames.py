@@ -1,6 +1,7 @@
 """What draws a model's first frames is trained behind it, from frames and their captions alone."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,8 @@ from worldsim.collect import collect
 from worldsim.errors import CheckpointError, EnvError, StoreError, WorldsimError
 from worldsim.model import FirstFrameNet, tiny_first_frames
 from worldsim.train import FirstFrameTrainConfig, TrainConfig, train, train_first_frames
+from worldsim.train.budget import hold
+from worldsim.train.first_frames import _Trainer
 from worldsim.train.inherit import inherit_first_frames
 
 QUICK = FirstFrameTrainConfig(
@@ -103,7 +106,7 @@ def test_larger_frames_begin_with_the_weights_of_smaller_ones(run):
     inherit_first_frames(large, small)
     for mine, theirs in zip(large.blocks.parameters(), net.blocks.parameters(), strict=True):
         assert torch.equal(mine, theirs)
-    with pytest.raises(CheckpointError, match="in 16 patches, wanted"):
+    with pytest.raises(CheckpointError, match=r"position has the shape \(16, 32\), wanted \(64, 32\)"):
         inherit_first_frames(FirstFrameNet(replace(config, patch=8), **sizes), small)
     with pytest.raises(CheckpointError, match="draws no first frames"):
         inherit_first_frames(large, worldsim.load("lab-64"))
@@ -117,11 +120,66 @@ def test_what_cannot_be_learned_from_is_one_clear_error(parent, store_path, tmp_
     collect("tests.train.wall_world:Wall-v0", 2, tmp_path / "mute", seed=0, env_kwargs={"mute": True})
     with pytest.raises(StoreError, match="no captions"):
         train_first_frames(parent, tmp_path / "mute", tmp_path / "b", steps=2, config=QUICK, log=quiet)
+    with pytest.raises(StoreError, match="held-out episodes have no captions"):
+        train_first_frames(parent, store_path, tmp_path / "b", steps=2, val=tmp_path / "mute", log=quiet)
     with pytest.raises(WorldsimError, match="a number above 0"):
         train_first_frames(parent, store_path, tmp_path / "c", minutes=-1.0, log=quiet)
+    collect("tests.collect.square_world:Square-v0", 2, tmp_path / "squares", seed=0)
+    with pytest.raises(StoreError, match=r"imagines \S*Wall-v0; the store is of \S*Square-v0"):
+        train_first_frames(parent, tmp_path / "squares", tmp_path / "c", steps=2, config=QUICK, log=quiet)
     assert not list(tmp_path.glob("[abc]"))
     assert run_cli(["train-first-frames", str(store_path), "--model", str(parent), "-o", str(tmp_path / "d")]) == 2
     assert "either --minutes or --steps" in capsys.readouterr().err
+
+
+def test_ctrl_c_in_the_last_look_loses_no_step(parent, store_path, tmp_path, monkeypatch):
+    validate, out = _Trainer.validate, tmp_path / "run"
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Trainer, "validate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_first_frames(parent, store_path, out, steps=4, config=QUICK, log=quiet)
+    assert torch.load(out / "state.pt", weights_only=True)["step"] == 4
+    assert worldsim.load(out).is_trained_for_first_frames
+    monkeypatch.setattr(_Trainer, "validate", validate)
+    train_first_frames(parent, store_path, out, steps=4, resume=True, config=QUICK, log=quiet)
+    assert json.loads((out / "checkpoint" / "first-frames" / "metrics.json").read_text())["validation"]
+
+
+def test_a_run_is_of_one_process_one_kind_and_one_model(parent, run, store_path, tmp_path):
+    again = {"steps": 2, "config": QUICK, "log": quiet}
+    with hold(tmp_path / "held"), pytest.raises(WorldsimError, match="another process is training in"):
+        train_first_frames(parent, store_path, tmp_path / "held", **again)
+    with pytest.raises(CheckpointError, match="holds a run of a world model, not of first frames"):
+        train_first_frames(parent, store_path, parent, resume=True, **again)
+    with pytest.raises(CheckpointError, match="holds a run of first frames, not of a world model"):
+        train(store_path, run, preset="tiny", steps=2, resume=True, log=quiet)
+    copied = tmp_path / "copied"
+    shutil.copytree(run, copied)
+    (copied / "state.pt").unlink()
+    for begin in (lambda: train_first_frames(parent, store_path, copied, **again), lambda: _train(store_path, copied)):
+        with pytest.raises(WorldsimError, match="already holds a checkpoint"):
+            begin()
+    config = copied / "checkpoint" / "first-frames" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "model_sha": "0123456789ab"}))
+    with pytest.raises(CheckpointError, match="was trained behind the world model 0123456789ab"):
+        worldsim.load(copied)
+
+
+def test_a_resumed_run_says_that_the_store_has_grown(parent, tmp_path):
+    said = []
+    collect("tests.train.wall_world:Wall-v0", 4, tmp_path / "store", seed=0)
+    train_first_frames(parent, tmp_path / "store", tmp_path / "run", steps=2, seed=-1, config=QUICK, log=quiet)
+    collect("tests.train.wall_world:Wall-v0", 8, tmp_path / "store", seed=0)
+    more = {"steps": 3, "seed": -1, "resume": True, "config": QUICK}
+    train_first_frames(parent, tmp_path / "store", tmp_path / "run", **more, log=said.append)
+    assert "episodes 3 -> 7" in next(line for line in said if line.startswith("resumed otherwise"))
+
+
+def _train(store_path, out):
+    train(store_path, out, preset="tiny", steps=1, config=TrainConfig(batch=2, length=4), log=quiet)
 
 
 def test_the_command_writes_a_checkpoint_that_loads(parent, store_path, tmp_path):

@@ -104,6 +104,16 @@ def test_scores_are_what_they_say(pairs):
     assert flickering["psnr"] == pytest.approx(10 * np.log10(255**2 / 25), abs=0.2)
 
 
+def test_where_nothing_is_in_the_truth_a_ratio_is_no_number(pairs, monkeypatch):
+    found, _ = pairs
+    truth, plain = (np.zeros_like(found.frames(np.arange(len(found)))) for _ in range(2))
+    monkeypatch.setattr(Pairs, "frames", lambda self, rows: truth[rows])
+    monkeypatch.setattr(Pairs, "plain", lambda self, rows: {"plain": plain[rows]})
+    figures = score(truth, found)
+    assert all(np.isnan(figures[name]) for name in ("skill", "sharpness", "change"))
+    assert figures["flicker"] == 0
+
+
 def test_an_episode_that_ends_with_its_first_step_leaves_no_figures(pairs, tmp_path):
     for file in pairs[1].iterdir():
         (tmp_path / file.name).symlink_to(file)
@@ -215,6 +225,10 @@ def test_budgets_and_runs_that_cannot_be_are_said(run, tmp_path):
     with pytest.raises(CheckpointError, match="damaged"):
         train_renderer("worldsim/City-v0", tmp_path, steps=1, resume=True, config=SMALL, log=lambda line: None)
     (tmp_path / "state.pt").unlink()
+    odd = replace(SMALL, env_kwargs={**SMALL.env_kwargs, "height": 33, "width": 33})
+    with pytest.raises(EnvError, match="multiples of 2 pixels; got 33x33"):
+        train_renderer("worldsim/City-v0", tmp_path / "odd", steps=1, config=odd, log=lambda line: None)
+    assert not (tmp_path / "odd" / "pairs" / "episodes.jsonl").exists()
     with pytest.raises(WorldsimError, match="takes 17 different pairs, and there are 16"):
         train_renderer("worldsim/City-v0", tmp_path, steps=1, config=replace(SMALL, batch=17), log=lambda line: None)
 

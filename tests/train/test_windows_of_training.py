@@ -108,6 +108,19 @@ def test_windows_in_which_the_caption_changes_are_found_and_chosen_as_often_as_a
     assert 0.45 < (plan.rows == 100).mean() < 0.55
 
 
+def test_several_sampler_steps_are_taken_as_often_as_asked_and_only_behind_own_frames():
+    settings, none, rows = TrainConfig(several_steps_share=0.5, deep_share=0.25), np.zeros(0, np.int64), np.arange(8)
+    few = {"rows": rows, "end_rows": none, "prompt_rows": none, "deep_rows": rows, "num_context": 4}
+    plans = [make_plan(settings, step, **few, is_late=True) for step in range(800)]
+    own = [plan for plan in plans if plan.own_frames_from is not None and not plan.lead]
+    others = [plan for plan in plans if plan.own_frames_from is None or plan.lead]
+    assert own and others and {plan.sampler_steps for plan in others} == {None}
+    for num_steps, share in ((None, 0.5), (2, 0.25), (4, 0.25)):
+        assert np.mean([plan.sampler_steps == num_steps for plan in own]) == pytest.approx(share, abs=0.06)
+    early = [make_plan(settings, step, **few, is_late=False) for step in range(50)]
+    assert {plan.sampler_steps for plan in early} == {None}
+
+
 def test_a_prompt_is_left_out_only_before_anything_has_changed():
     batch = _batch(windows=64)
     batch.is_changed[::2] = True
@@ -187,7 +200,7 @@ def test_a_window_deep_in_a_rollout_has_own_frames_as_context_and_true_ones_as_t
         seen.append(given)
 
     with autocast():
-        Objective(model.networks, loss_of)(inputs, torch.zeros(()), context, lead, Draws([3, 4, 5]))
+        Objective(model.networks, loss_of)(inputs, torch.zeros(()), context, lead, None, Draws([3, 4, 5]))
     (given,) = seen
     assert torch.equal(given.target, inputs.target[:, lead:])
     assert given.age[0].tolist() == [min(lead + k - context, MAX_AGE) for k in range(window)]

@@ -229,6 +229,7 @@ def load(name_or_path: str | Path) -> WorldModel:
     except Exception as error:  # whatever a damaged file makes its reader say
         raise _damaged(path, error) from None
     _fill(path, networks, weights)
+    sha = hashlib.sha256(data).hexdigest()[:12]
     meta = {key: value for key, value in whole.items() if key not in {"config", "spec", "vocabulary", "card"}}
     return WorldModel(
         networks=networks,
@@ -236,14 +237,14 @@ def load(name_or_path: str | Path) -> WorldModel:
         config=config,
         starts=starts,
         name=path.name if path.name != "checkpoint" else path.parent.name,
-        sha=hashlib.sha256(data).hexdigest()[:12],
+        sha=sha,
         path=path,
         card=card,
         metrics=metrics,
         meta=meta,
         terminate_scale=terminate_scale,
         terminate_bias=terminate_bias,
-        first_frame_net=_load_first_frames(path / FIRST_FRAMES, networks),
+        first_frame_net=_load_first_frames(path / FIRST_FRAMES, networks, sha),
     )
 
 
@@ -254,16 +255,28 @@ def new_first_frames(networks: Networks, config: FirstFrameConfig) -> FirstFrame
     return FirstFrameNet(config, **sizes, condition_dim=denoiser.embed_text.in_features)
 
 
-def _load_first_frames(path: Path, networks: Networks) -> FirstFrameNet | None:
-    """Return what draws first frames, or None if the checkpoint has nothing of the kind."""
+def _load_first_frames(path: Path, networks: Networks, sha: str) -> FirstFrameNet | None:
+    """Return what draws first frames, or None if the checkpoint has nothing of the kind.
+
+    Args:
+        path: Its directory.
+        networks: Of the world model, whose text encoder it was trained behind.
+        sha: Of their weights.
+    """
     if not path.exists():
         return None
     try:
         whole = json.loads((path / "config.json").read_text())
         weights = safetensors.torch.load((path / "model.safetensors").read_bytes())
         net = new_first_frames(networks, FirstFrameConfig(**whole["config"]))
+        behind = whole.get("model_sha", sha)
     except Exception as error:  # whatever a damaged file makes its reader say
         raise _damaged(path, error) from None
+    if behind != sha:
+        raise CheckpointError(
+            f"{path} was trained behind the world model {behind} and lies in the checkpoint of {sha}; remove it, or "
+            "train it anew with `worldsim train-first-frames`"
+        )
     _fill(path, net, weights)
     return net
 

@@ -30,6 +30,7 @@ _LEAST_STD = 0.1  # of a code at its place, of that of the code anywhere: what n
 _LEAST_TOLD = 0.1  # of a direction of what is told, of the spread of the widest
 _SPREAD_TOLD = 3.0  # of what is told: the larger, the faster its layer learns to hear it
 _SHIFT = 3.0  # of the sampler towards noise, where the colours of a frame are decided (Esser et al. 2024)
+_AT_ONCE = 256  # frames, so that the memory a fit takes does not grow with their number
 _LEAST_VALUE = 0.02  # of a principal component, in units where a frame spans [-1, 1]
 
 
@@ -107,16 +108,18 @@ class PatchCodes(nn.Module):
     @torch.no_grad()
     def fit(self, frames: torch.Tensor) -> None:
         """Find the codes of frames (M, H, W, 3) uint8, of which some thousands do."""
-        values = self._values(frames)  # (M, N, P)
-        flat = values.flatten(0, 1).double()
-        self.mean.copy_(flat.mean(dim=0))
-        flat -= flat.mean(dim=0)
-        variance, basis = torch.linalg.eigh(flat.T @ flat / len(flat))
+        total, square, num = 0.0, 0.0, len(frames) * len(self.shift)
+        for part in frames.split(_AT_ONCE):
+            flat = self._values(part).flatten(0, 1).double()  # (M N, P)
+            total, square = total + flat.sum(dim=0), square + flat.mT @ flat
+        mean = torch.as_tensor(total) / num
+        variance, basis = torch.linalg.eigh(torch.as_tensor(square) / num - mean.outer(mean))
+        self.mean.copy_(mean)
         std = variance[-self.shape[1] :].clamp_min(0).sqrt().clamp_min(_LEAST_VALUE)
         basis = basis[:, -self.shape[1] :]
         self.basis.copy_(basis * std)
         self.inverse.copy_(basis / std)
-        codes = (values - self.mean) @ self.inverse
+        codes = torch.cat([(self._values(part) - self.mean) @ self.inverse for part in frames.split(_AT_ONCE)])
         self.shift.copy_(codes.mean(dim=0))
         self.scale.copy_(codes.std(dim=0).clamp_min(_LEAST_STD))
 

@@ -25,8 +25,8 @@ class Prediction:
 
     @cached_property
     def frames(self) -> np.ndarray:
-        """(N, H, W, 3) uint8, fetched at the first look."""
-        return self.pixels.cpu().numpy()
+        """(N, H, W, 3) uint8, fetched at the first look; the array is the caller's own."""
+        return self.pixels.cpu().numpy().copy()
 
 
 @dataclass(frozen=True, kw_only=True)

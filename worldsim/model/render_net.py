@@ -23,7 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["RenderNet", "RendererConfig", "RendererSpec", "tiny_renderer", "view_channels"]
+from worldsim.errors import EnvError
+
+__all__ = ["RenderNet", "RendererConfig", "RendererSpec", "check_size", "tiny_renderer", "view_channels"]
 
 _FREQUENCIES = 5  # octaves in which a number of the light is told
 _NOTHING = 0  # kind of a pixel that shows no body
@@ -66,6 +68,17 @@ def tiny_renderer() -> RendererConfig:
     return RendererConfig(widths=(8, 16), dim=16)
 
 
+def check_size(config: RendererConfig, spec: RendererSpec) -> None:
+    """Check that a network can draw frames of a size.
+
+    Raises:
+        EnvError: If it cannot.
+    """
+    side = 2 ** (len(config.widths) - 1)
+    if spec.height % side or spec.width % side:
+        raise EnvError(f"a renderer's frames must be multiples of {side} pixels; got {spec.height}x{spec.width}")
+
+
 class _Block(nn.Module):
     """Two convolutions beside a skip, modulated between them by the conditioning."""
 
@@ -92,9 +105,7 @@ class RenderNet(nn.Module):
         super().__init__()
         self.config, self.spec = config, spec
         widths, dim = config.widths, config.dim
-        side = 2 ** (len(widths) - 1)
-        if spec.height % side or spec.width % side:
-            raise ValueError(f"frames must be multiples of {side} pixels; got {spec.height}x{spec.width}")
+        check_size(config, spec)
         channels = 3 + 7 + 3 + spec.num_kinds + 4 + 3  # plain, maps, normal, kinds, previous, change
         self.embed = nn.Sequential(
             nn.Linear(spec.num_light * (1 + 2 * _FREQUENCIES) + 2 * _FREQUENCIES + 1, dim),

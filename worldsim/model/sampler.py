@@ -43,6 +43,7 @@ def sample_frame(
     text: torch.Tensor,
     cache: Any,
     guidance: float = 1.0,
+    visit: Callable[[torch.Tensor], None] | None = None,
 ) -> Guess:
     """Return the next frame of each stream by Euler steps of the rectified flow dz/dtau = (frame - z) / (1 - tau).
 
@@ -53,6 +54,7 @@ def sample_frame(
         previous, action, age, text, cache: As in `Denoiser.forward`, for one frame.
         guidance: Of the text and factors (classifier-free, Ho and Salimans 2022): each predicted frame is the one
             without them plus ``guidance`` times the difference they make. 1 is the text as it is, at half the work.
+        visit: Receives the noisy frame (B, 1, 3, H, W) that is met at each noise level but the first.
     """
     levels = schedule(num_steps)
     z = noise
@@ -70,5 +72,7 @@ def sample_frame(
             if z is None:
                 raise ValueError(f"{num_steps} sampler steps need noise")
             z = euler_step(z, out.frame, level, levels[k + 1])
+            if visit is not None:
+                visit(z)
     assert out is not None
     return out

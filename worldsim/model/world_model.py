@@ -193,7 +193,7 @@ class WorldModel:
         """
         frames = np.asarray(frames)
         size = (self.spec.height, self.spec.width, 3)
-        if frames.ndim != 5 or frames.shape[2:] != size or frames.dtype != np.uint8 or frames.shape[1] < 1:
+        if frames.ndim != 5 or frames.shape[2:] != size or frames.dtype != np.uint8 or 0 in frames.shape[:2]:
             raise EnvError(
                 f"{self.name} starts from (N, C, {size[0]}, {size[1]}, 3) uint8 frames; "
                 f"got {frames.shape} {frames.dtype}"
@@ -206,8 +206,8 @@ class WorldModel:
                 f"{len(seeds)} seeds" + ("" if factors is None else f" and {len(factors)} sets of factors")
             )
         real = np.full(batch, num_given) if num_frames is None else np.asarray(num_frames)
-        if (real < 1).any() or (real > num_given).any():
-            raise EnvError(f"num_frames must lie in 1 to {num_given}; got {real}")
+        if real.shape != (batch,) or (real < 1).any() or (real > num_given).any():
+            raise EnvError(f"num_frames must be {batch} numbers in 1 to {num_given}; got {real}")
         if np.shape(actions)[:2] != (batch, num_given - 1):
             raise ActionError(
                 f"{num_given} frames need ({batch}, {num_given - 1}, ...) actions; got shape {np.shape(actions)}"
@@ -309,10 +309,12 @@ class WorldModel:
 
         Raises:
             ActionError: If an action is not in the space.
-            EnvError: If ``sampler_steps`` or ``guidance`` is out of range.
+            EnvError: If the state has no stream, or ``sampler_steps`` or ``guidance`` is out of range.
         """
         num_steps = self.config.sampler_steps if sampler_steps is None else sampler_steps
         check_sampling(num_steps, guidance)
+        if state.num_streams == 0:
+            raise EnvError("the state has no stream that could be stepped")
         if len(actions) != state.num_streams:
             raise ActionError(f"{state.num_streams} streams need as many actions; got {len(actions)}")
         encoded = torch.from_numpy(encode_actions(self.spec, actions)).to(self.device)[:, None]  # (N, 1, A)

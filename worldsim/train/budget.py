@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from worldsim.errors import CheckpointError, WorldsimError
 
-__all__ = ["Budget", "changed_settings", "check_run", "read_state"]
+__all__ = ["Budget", "changed_settings", "check_run", "hold", "read_state"]
 
 _OF_NO_STEP = {"minutes", "steps", "report_s", "save_s", "validate_s", "tensorboard", "contrast_weight"}
 """Settings that change no step of a resumed run: its length, what is told of it, what counts at its beginning."""
@@ -58,7 +60,8 @@ def check_run(run: Path, *, minutes: float | None, steps: int | None, resume: bo
     """Check that a run has one budget, and that it is new, or there to be resumed.
 
     Raises:
-        WorldsimError: If it has no budget, two, or one that is not above 0, or is there and is not to be resumed.
+        WorldsimError: If it has no budget, two, or one that is not above 0, or is there and is not to be resumed, or
+            its directory holds a checkpoint that would be replaced.
         CheckpointError: If it is to be resumed and is not there.
     """
     if (minutes is None) == (steps is None):
@@ -68,6 +71,10 @@ def check_run(run: Path, *, minutes: float | None, steps: int | None, resume: bo
         raise WorldsimError(f"{name} must be a number above 0; got {budget}")
     if (run / "state.pt").exists() and not resume:
         raise WorldsimError(f"{run} already holds a run; resume it, or choose another directory")
+    if (run / "checkpoint").exists() and not resume:
+        raise WorldsimError(
+            f"{run} already holds a checkpoint, which a new run would replace; choose another directory"
+        )
     if resume and not (run / "state.pt").exists():
         raise CheckpointError(f"{run} holds no run to resume (state.pt is missing); start it without resume")
 
@@ -75,24 +82,47 @@ def check_run(run: Path, *, minutes: float | None, steps: int | None, resume: bo
 def changed_settings(begun: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Return which settings of a run that is resumed differ from those that it was saved with, for people."""
     return ", ".join(
-        f"{name} {begun[name]} -> {now[name]}"
+        f"{name} {begun.get(name, 'unknown')} -> {now[name]}"
         for name in now
-        if name in begun and name not in _OF_NO_STEP and begun[name] != now[name]
+        if name not in _OF_NO_STEP and begun.get(name, "unknown") != now[name]
     )
 
 
-def read_state(run: Path, *, cure: str) -> dict[str, Any]:
+@contextmanager
+def hold(run: Path) -> Iterator[None]:
+    """Make the directory of a run and keep other processes out of it.
+
+    Raises:
+        WorldsimError: If another process is training there.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise WorldsimError(f"another process is training in {run}; wait for it, or choose another directory") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_state(run: Path, *, kind: str, cure: str) -> dict[str, Any]:
     """Return the saved state of a run.
 
     Args:
         run: Its directory.
+        kind: What is trained there, as the state names it.
         cure: What to do if it is damaged, for the error.
 
     Raises:
-        CheckpointError: If it is damaged.
+        CheckpointError: If it is damaged, or of another kind.
     """
     try:
-        return torch.load(run / "state.pt", map_location="cpu", weights_only=True)
+        saved = torch.load(run / "state.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes its reader say
         said = str(error).partition("\n")[0].partition(". ")[0]  # torch goes on with advice, over many lines
         raise CheckpointError(f"{run / 'state.pt'} is damaged ({said}); {cure}") from None
+    if saved.get("kind", kind) != kind:
+        raise CheckpointError(f"{run} holds a run of {saved['kind']}, not of {kind}; choose another directory")
+    return saved

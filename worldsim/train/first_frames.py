@@ -44,6 +44,7 @@ from worldsim.train.run import TrainingRun
 
 __all__ = ["FirstFrameTrainConfig", "train_first_frames"]
 
+_KIND = "first frames"
 _CUTS = 7  # parts of each caption that are learned besides the whole
 _WHOLE = 0.5  # share of the frames that are told the whole caption
 _SETTLED = 12  # steps after which a world shows what it was prompted for
@@ -145,6 +146,9 @@ class _Trainer(TrainingRun):
                     f"{self.model.name} imagines frames of {spec.height}x{spec.width} (height x width); the {name} has "
                     f"{some.height}x{some.width}"
                 )
+            others = set() if some is None else {some.info(i).env_id for i in range(len(some))} - {spec.env_id}
+            if others:
+                raise StoreError(f"{self.model.name} imagines {spec.env_id}; the {name} is of {', '.join(others)}")
         ordered = np.array(by_seed(store))
         apart = np.zeros(0, np.int64)
         if held_out is None and len(store) > 1:
@@ -155,8 +159,12 @@ class _Trainer(TrainingRun):
             self.held_out = Dataset(store, spec, episodes=ordered[np.sort(apart)].tolist()) if len(apart) else self.data
         else:
             self.held_out = Dataset(held_out, spec, episodes=by_seed(held_out))
-        if not self.data.captions:
-            raise StoreError("the store has no captions, and first frames are learned from frames and their captions")
+        for name, some in (("store", self.data), ("held-out episodes", self.held_out)):
+            if not some.captions:
+                raise StoreError(
+                    f"the {name} {'has' if name == 'store' else 'have'} no captions, and first frames are learned and "
+                    "judged from frames and their captions"
+                )
         seeds = [store.info(i).seed for i in self.data.episodes]
         self.card = {
             "frames": self.data.num_frames,
@@ -172,7 +180,7 @@ class _Trainer(TrainingRun):
         self.optimizer = Optimizer(
             self.net, rate=settings.learning_rate, decay=settings.weight_decay, muon_rate=settings.muon_rate
         )
-        saved = read_state(path, cure="start a new run elsewhere") if resume else None
+        saved = read_state(path, kind=_KIND, cure="start a new run elsewhere") if resume else None
         if saved:
             if saved["network"] != asdict(network) or saved["sha"] != self.model.sha:
                 raise CheckpointError(
@@ -185,7 +193,7 @@ class _Trainer(TrainingRun):
         else:
             if init is not None:
                 inherit_first_frames(self.net, load(init))
-            rng = np.random.default_rng(settings.seed)
+            rng = np.random.Generator(np.random.Philox(key=[settings.seed, -1]))  # of no step
             some = rng.choice(self.data.num_frames, min(_FITTED, self.data.num_frames), replace=False)
             at = torch.from_numpy(np.sort(some))
             part = torch.from_numpy(rng.integers(1 + _CUTS, size=len(at)))
@@ -205,7 +213,8 @@ class _Trainer(TrainingRun):
     @property
     def _stated(self) -> dict[str, Any]:
         """What steps depend on besides the saved state and the store, by name."""
-        return {name: value for name, value in asdict(self.settings).items() if isinstance(value, int | float)}
+        numbers = {name: value for name, value in asdict(self.settings).items() if isinstance(value, int | float)}
+        return {**numbers, "episodes": self.card["episodes"], "frames": self.card["frames"]}
 
     def _read(self, data: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (2, L, 1 + _CUTS, F) captions as the world model reads them, and (M,) which rows show theirs.
@@ -322,6 +331,7 @@ class _Trainer(TrainingRun):
         """Write the state for resuming and the checkpoint for use."""
         self.write_state(
             {
+                "kind": _KIND,
                 "network": asdict(self.net.config),
                 "sha": self.model.sha,
                 "settings": self._stated,

@@ -104,11 +104,14 @@ def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
         raise CheckpointError(f"{parent.name} cannot be the beginning: it draws no first frames")
     own, kept = net.state_dict(), ("codes.", "told_", "enter.", "leave.")
     weights = {name: value for name, value in theirs.state_dict().items() if not name.startswith(kept)}
-    expected = {name: value.shape for name, value in own.items() if not name.startswith(kept)}
-    if {name: value.shape for name, value in weights.items()} != expected:
+    expected = {name: tuple(value.shape) for name, value in own.items() if not name.startswith(kept)}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if found != expected:
+        differs = next(name for name in sorted({*expected, *found}) if expected.get(name) != found.get(name))
         raise CheckpointError(
-            f"{parent.name} cannot be the beginning: its first frames are drawn by {theirs.config} in "
-            f"{theirs.codes.shape[0]} patches, wanted {net.config} in {net.codes.shape[0]}"
+            f"{parent.name} cannot be the beginning: what draws its first frames has another architecture, is told "
+            f"another number of things or draws in another number of patches ({differs} has the shape "
+            f"{found.get(differs)}, wanted {expected.get(differs)})"
         )
     net.load_state_dict({**own, **weights})
 

@@ -43,7 +43,7 @@ from worldsim.model import (
 )
 from worldsim.store import RolloutStore
 from worldsim.train.board import Board
-from worldsim.train.budget import changed_settings, check_run, read_state
+from worldsim.train.budget import changed_settings, check_run, hold, read_state
 from worldsim.train.config import TrainConfig
 from worldsim.train.critic import Critic
 from worldsim.train.data import factor_ranges
@@ -61,6 +61,8 @@ from worldsim.train.world import world_of
 
 __all__ = ["train"]
 
+_KIND = "a world model"
+_OF_FACTORS = ("factor_names", "factor_low", "factor_high")  # fields of a spec
 _LEAD = 0.005  # change of the weight of local contrast per step
 _MEANS = ("total", "contrast", "reward", "terminate")  # of `Losses`, as reported
 _RATIOS = ("frame", "refine", "sharpness", "flow")
@@ -114,7 +116,7 @@ def train(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if settings.text_encoder not in TEXT_ENCODERS:
         raise WorldsimError(f"unknown text encoder {settings.text_encoder!r}; choose one of {', '.join(TEXT_ENCODERS)}")
-    saved = read_state(run, cure=f"start a new run with init={run}") if resume else None
+    saved = read_state(run, kind=_KIND, cure=f"start a new run with init={run}") if resume else None
     use_compile = compile if compile is not None else steps is None and (minutes or 0) >= 5 and not settings.shard
     if use_compile and settings.shard:
         raise WorldsimError("a network that is divided among processes is not compiled; leave out compile or shard")
@@ -174,7 +176,11 @@ class _Trainer:
                 "and text encoder"
             )
         self.spec, self.fingerprint = world_of(store)
-        self.spec = replace(self.spec, **factor_ranges(store, settings.factors))
+        ranges = factor_ranges(store, settings.factors)
+        begun = (saved or {}).get("factor_ranges")
+        if begun and begun["factor_names"] == ranges["factor_names"]:
+            ranges = begun  # what the weights are told, whatever was collected since
+        self.spec = replace(self.spec, **ranges)
         held_out_store = RolloutStore.open(val) if val else None
         if held_out_store and (held_out_store.height, held_out_store.width) != (store.height, store.width):
             raise StoreError(
@@ -280,8 +286,10 @@ class _Trainer:
 
     def run(self) -> Path:
         """Train to the end of the budget."""
-        if self.ranks.is_first:
-            self.path.mkdir(parents=True, exist_ok=True)
+        with hold(self.path) if self.ranks.is_first else nullcontext():
+            return self._run()
+
+    def _run(self) -> Path:
         last_report = last_save = last_validation = time.monotonic()
         recent: list[dict[str, float]] = []
         shown_step, shown_s = self.step, self.elapsed_s
@@ -305,19 +313,20 @@ class _Trainer:
                     frames = (self.step - shown_step) * self.settings.batch * self.settings.length
                     self._report(recent, frames / max(self.elapsed_s - shown_s, 1e-9))
                     recent, shown_step, shown_s, last_report = [], self.step, self.elapsed_s, now
-                if is_save_due:
+                if is_save_due or is_validation_due:
                     self.save()
                     last_save = time.monotonic()
                 if is_validation_due:
                     self._validate()
                     last_validation = time.monotonic()
+            self.save()  # whatever becomes of the last look
+            self._validate()
         except KeyboardInterrupt:
             if self.ranks.size > 1:  # the others may be anywhere in a step: the last regular save stands
                 raise
             self.save()
             self.log(f"stopped at step {self.step}; saved. Resume the run to continue it")
             raise
-        self._validate()
         self.save()
         self.ranks.of_first([])  # nobody leaves before the checkpoint is there
         self.log(
@@ -373,7 +382,9 @@ class _Trainer:
         inputs = self._moved(taken.inputs)
         contrast_weight = torch.tensor(self.contrast_weight if late else 0.0, device=self.device)
         with autocast(self.device):
-            result: Losses = self.objective(inputs, contrast_weight, plan.own_frames_from, plan.lead, taken.draws)
+            result: Losses = self.objective(
+                inputs, contrast_weight, plan.own_frames_from, plan.lead, plan.sampler_steps, taken.draws
+            )
         if not torch.isfinite(result.total):
             path = self.path / f"bad_batch_{self.step}_{self.ranks.rank}.npz"
             np.savez_compressed(
@@ -453,7 +464,9 @@ class _Trainer:
     def save(self) -> None:
         """Write the state for resuming and the checkpoint for use; all ranks must call it."""
         state = {
+            "kind": _KIND,
             "config": asdict(self.config),
+            "factor_ranges": {name: getattr(self.spec, name) for name in _OF_FACTORS},
             "settings": self._stated,
             "networks": whole(dict(self.networks.state_dict())),
             "ema": whole(self.average),

@@ -191,6 +191,7 @@ class Objective(nn.Module):
         contrast_weight: torch.Tensor,
         own_frames_from: int | None,
         lead: int,
+        sampler_steps: int | None,
         draws: Draws,
     ) -> Losses:
         """Return the losses.
@@ -200,12 +201,15 @@ class Objective(nn.Module):
             contrast_weight: As in `losses`.
             own_frames_from: From which frame on the context is the model's own; None for a true one.
             lead: Steps at the beginning that only make the context of the others.
+            sampler_steps: By how many own frames are imagined; the networks' default if None.
             draws: Draws the sampler's noise.
         """
         if own_frames_from is not None:
             condition = self.networks.condition(inputs.text, inputs.factors).detach()
             inputs = with_guide(self.networks.denoiser, inputs, condition, lead)
-            inputs = with_own_frames(self.networks.denoiser, inputs, condition, own_frames_from, draws)
+            inputs = with_own_frames(
+                self.networks.denoiser, inputs, condition, own_frames_from, draws, sampler_steps=sampler_steps
+            )
         # A compiled loss is compiled anew for every layout of its inputs: there is one, of what holds nothing too.
         layout = torch.contiguous_format
         inputs = Inputs(

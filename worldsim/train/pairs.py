@@ -91,13 +91,20 @@ class Pairs:
         return np.asarray(self._arrays["frame"][rows])
 
 
-def collect_pairs(path: str | Path, config: PairsConfig, log: Callable[[str], None] = print) -> Pairs:
+def collect_pairs(
+    path: str | Path,
+    config: PairsConfig,
+    log: Callable[[str], None] = print,
+    *,
+    check: Callable[[RendererSpec], None] | None = None,
+) -> Pairs:
     """Collect pairs into a directory, or what is missing of them, and return them.
 
     Args:
         path: Directory, made if missing.
         config: What to collect.
         log: Receives one line every 50 episodes.
+        check: Receives what is to be drawn before anything is collected, and may refuse it by raising.
 
     Raises:
         EnvError: If the env does not offer the modes that a renderer draws from, or has no such policy or factor.
@@ -113,6 +120,8 @@ def collect_pairs(path: str | Path, config: PairsConfig, log: Callable[[str], No
             return Pairs(path)
     collector = _Collector(path, config)
     try:
+        if check is not None:
+            check(collector.spec)
         collector.run(log)
     finally:
         collector.close()

@@ -10,6 +10,8 @@ from worldsim.train.config import TrainConfig
 
 __all__ = ["Plan", "make_plan"]
 
+_SEVERAL = (2, 4)  # sampler steps besides the default, which is one as a rule
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -29,6 +31,8 @@ class Plan:
     """From which frame on the context is the model's own."""
     lead: int
     """Steps taken with each window before it, so that it begins deep in a rollout; they teach nothing themselves."""
+    sampler_steps: int | None
+    """By how many the model imagines its own frames; its default if None."""
 
     def share(self, windows: slice) -> Plan:
         """Return the plan of some of the windows."""
@@ -83,6 +87,9 @@ def make_plan(
     if is_late and len(deep_rows) and rng.random() < settings.deep_share:
         chosen, padding, own_frames_from = rng.choice(deep_rows, settings.batch), 0, num_context
         lead = num_context + int(rng.integers(1, settings.deep_steps + 1))
+    sampler_steps = None
+    if own_frames_from is not None and not lead and rng.random() < settings.several_steps_share:
+        sampler_steps = int(rng.choice(_SEVERAL))
     return Plan(
         rows=chosen,
         is_mirrored=is_mirrored,
@@ -91,4 +98,5 @@ def make_plan(
         padding=padding,
         own_frames_from=own_frames_from,
         lead=lead,
+        sampler_steps=sampler_steps,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,15 +85,18 @@ def score(frames: np.ndarray, pairs: Pairs) -> dict[str, Any]:
     groups = np.array([_group(episode) for episode in pairs.episodes])[owner]
     cameras = np.array([episode["camera"] for episode in pairs.episodes])[owner]
 
+    def ratio(value: float, of: float) -> float:
+        return value / of if of else math.nan
+
     def figures(mask: np.ndarray) -> dict[str, float]:
         total = {name: float(values[mask & counts].sum()) for name, values in sums.items()}
         num = float((mask & counts).sum()) * num_pixels
         return {
             "psnr": float(psnr(np.array(total["error"] / num))),
             "psnr_plain": float(psnr(np.array(total["plain"] / num))),
-            "skill": 1 - total["error"] / total["plain"],
-            "sharpness": total["edges"] / total["true_edges"],
-            "change": total["change"] / total["true_change"],
+            "skill": 1 - ratio(total["error"], total["plain"]),
+            "sharpness": ratio(total["edges"], total["true_edges"]),
+            "change": ratio(total["change"], total["true_change"]),
             "flicker": float(np.sqrt(total["flicker"] / num)),
             "frames": int((mask & counts).sum()),
         }

@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from worldsim.model import (
     view_channels,
 )
 from worldsim.model.networks import from_pixels, to_pixels
+from worldsim.model.render_net import check_size
 from worldsim.train.budget import Budget, changed_settings, check_run, read_state
 from worldsim.train.git import commit_name
 from worldsim.train.pairs import PairsConfig, collect_pairs
@@ -44,6 +46,7 @@ from worldsim.train.run import TrainingRun
 __all__ = ["RenderTrainConfig", "train_renderer"]
 
 FIRST_VALIDATION_SEED = 100_000
+_KIND = "a renderer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +143,7 @@ class _Trainer(TrainingRun):
             first_seed=FIRST_VALIDATION_SEED,
             vary=(),
         )
-        self.pairs = collect_pairs(path / "pairs", wanted, log)
+        self.pairs = collect_pairs(path / "pairs", wanted, log, check=partial(check_size, settings.network))
         self.held_out = collect_pairs(path / "pairs-val", held_out, log)
         if len(self.pairs) < settings.batch:
             raise WorldsimError(
@@ -155,7 +158,7 @@ class _Trainer(TrainingRun):
         plain = [value for value in self.net.parameters() if value.ndim < 2]
         groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
-        saved = read_state(path, cure="start a new run elsewhere") if resume else None
+        saved = read_state(path, kind=_KIND, cure="start a new run elsewhere") if resume else None
         if saved:
             if saved["network"] != asdict(settings.network):
                 raise CheckpointError(f"{path} was begun as {saved['network']}; resume it as that")
@@ -266,6 +269,7 @@ class _Trainer(TrainingRun):
     def save(self) -> None:
         """Write the state for resuming and the checkpoint for use."""
         state = {
+            "kind": _KIND,
             "network": asdict(self.settings.network),
             "settings": self._stated,
             "net": self.net.state_dict(),

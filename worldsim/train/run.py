@@ -15,7 +15,7 @@ import torch
 
 from worldsim._json import plain
 from worldsim.collect import interrupt_after
-from worldsim.train.budget import Budget
+from worldsim.train.budget import Budget, hold
 
 __all__ = ["TrainingRun"]
 
@@ -54,7 +54,10 @@ class TrainingRun(ABC):
 
     def run(self) -> Path:
         """Train to the end of the budget and return the directory of the checkpoint; Ctrl-C saves."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        with hold(self.path):
+            return self._run()
+
+    def _run(self) -> Path:
         last_report = last_save = last_validation = time.monotonic()
         recent: list[float] = []
         shown_step, shown_s = self.step, self.elapsed_s
@@ -69,17 +72,19 @@ class TrainingRun(ABC):
                     rate = (self.step - shown_step) * self.frames_per_step / max(self.elapsed_s - shown_s, 1e-9)
                     self._report(recent, rate)
                     recent, shown_step, shown_s, last_report = [], self.step, self.elapsed_s, now
-                if now - last_save >= self.budget.save_s:
+                is_validation_due = now - last_validation >= self.budget.validate_s
+                if is_validation_due or now - last_save >= self.budget.save_s:
                     self.save()
                     last_save = time.monotonic()
-                if now - last_validation >= self.budget.validate_s:
+                if is_validation_due:
                     self.validate()
                     last_validation = time.monotonic()
+            self.save()  # whatever becomes of the last look
+            self.validate()
         except KeyboardInterrupt:
             self.save()
             self.log(f"stopped at step {self.step}; saved. Resume the run to continue it")
             raise
-        self.validate()
         self.save()
         self.log(
             f"done: {self.step} steps, {self.elapsed_s / 60:.1f} minutes; checkpoint in {self.path / 'checkpoint'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Validation:
     sharpness: list[float]
     """Gradient energy of imagined over true frames."""
     action_shuffle_ratio: float
-    """MSE to the last step with actions exchanged between windows over MSE with the true ones."""
+    """MSE to the last step with actions exchanged between windows over MSE with the true ones; NaN for one window."""
 
     def line(self) -> str:
         """Return the figures at steps 1, 4, 8 and 16 as one line."""
@@ -32,7 +33,8 @@ class Validation:
         skill = " ".join(f"{self.skill[s - 1]:.2f}" for s in steps)
         sharp = " ".join(f"{self.sharpness[s - 1]:.2f}" for s in steps)
         at = "/".join(map(str, steps))
-        return f"skill at {at}: {skill} | sharpness {sharp} | shuffle {self.action_shuffle_ratio:.2f}"
+        shuffle = "of one window none" if math.isnan(self.action_shuffle_ratio) else f"{self.action_shuffle_ratio:.2f}"
+        return f"skill at {at}: {skill} | sharpness {sharp} | shuffle {shuffle}"
 
 
 def validate(
@@ -67,15 +69,18 @@ def validate(
     truth = frames[:, context:].astype(np.float32)
     last = frames[:, context - 1 : context].astype(np.float32)
     own = rollout(np.arange(len(frames)))
-    shuffled = rollout(np.roll(np.arange(len(frames)), 1))
     model_mse = ((own - truth) ** 2).mean(axis=(0, 2, 3, 4))
     copy_mse = ((last - truth) ** 2).mean(axis=(0, 2, 3, 4))
+    shuffle_ratio = math.nan
+    if len(frames) > 1:
+        shuffled = rollout(np.roll(np.arange(len(frames)), 1))
+        shuffle_ratio = float(((shuffled - truth) ** 2).mean() / model_mse.mean())
     if strip is not None:
         _draw(strip, frames[:6, context:], own[:6])
     return Validation(
         skill=skill(model_mse, copy_mse).tolist(),
         sharpness=[float(v) for v in _gradient_energy(own) / _gradient_energy(truth)],
-        action_shuffle_ratio=float(((shuffled - truth) ** 2).mean() / model_mse.mean()),
+        action_shuffle_ratio=shuffle_ratio,
     )
 
 
