@@ -110,6 +110,7 @@ def test_the_vocabulary_knows_what_it_does_not_know():
     known, unknown = vocabulary.understand("雨夜 恐龙")
     assert known == ["雨夜"]
     assert unknown == ["恐龙"]
+    assert vocabulary.understand("静夜 静龙") == (["静夜"], ["静龙"])  # no such pair; both characters, and one of two
     assert vocabulary.understand("a rainy night, снег 雨の夜") == (["a", "rainy", "night", "雨", "夜"], ["снег", "の"])
     with pytest.raises(PromptError, match="no word"):
         vocabulary.understand("xyzzy")

@@ -128,7 +128,7 @@ class Vocabulary:
         for end in range(1, len(run) + 1):
             if end == len(run) or covered[end] != covered[start]:
                 part = run[start:end]
-                if covered[start] or part in self._index:
+                if covered[start] or all(character in self._index for character in part):  # as `encode` reads it
                     known.append(part)
                 elif not set(part) <= _FILLER_ZH:
                     unknown.append(part)
