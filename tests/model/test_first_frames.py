@@ -1,5 +1,7 @@
 """A model imagines first frames from text alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ import torch
 from tests.model.helpers import box_spec, shaken_first_frames, shaken_model
 from worldsim.errors import CheckpointError, EnvError
 from worldsim.model import FirstFrameConfig, encode_starts, load, save, save_first_frames
-from worldsim.model.first_frame import PatchCodes
+from worldsim.model.first_frame import FirstFrameNet, PatchCodes, first_frame_config
+from worldsim.model.networks import from_pixels
 from worldsim.model.world_model import MAX_GUIDANCE
 
 PROMPTS = ["a rainy night", "晴朗的白天", None, "heavy traffic"]
@@ -70,18 +73,37 @@ def test_codes_hold_smooth_frames_and_patches_overlap(size):
     pixels = torch.nn.functional.interpolate(small, size=size, mode="bicubic").clamp(0, 255)
     frames = pixels.round().to(torch.uint8).movedim(1, -1)
     codes = PatchCodes(FirstFrameConfig(patch=8, codes=48), *size)
-    codes.fit(frames)
-    found = codes.encode(frames)
+    codes.fit(from_pixels(frames))
+    found = codes.encode(from_pixels(frames))
     assert found.shape == (300, -(-size[0] // 8) * -(-size[1] // 8), 48)
     torch.testing.assert_close(found.mean(dim=0), torch.zeros(codes.shape), atol=1e-3, rtol=0)
     assert found.std(dim=0).max() < 1.01
-    assert (codes.decode(found).float() - frames.float()).abs().mean() < 1
+    assert (codes.decode(found) - from_pixels(frames)).abs().mean() < 1 / 127.5
     changed = found.clone()
     changed[:, 0] += 1
-    touched = (codes.decode(changed) != codes.decode(found)).any(dim=0).any(dim=-1)  # (H, W)
+    touched = ((codes.decode(changed) - codes.decode(found)).abs() > 1e-4).any(dim=0).any(dim=0)  # (H, W)
     assert touched[:8, :8].any()
     assert touched[8:12].any()  # four pixels of the patch below
     assert not touched[12:].any()
+
+
+@pytest.mark.parametrize(("size", "times"), [((64, 64), 1), ((128, 96), 2), ((70, 130), 3)])
+def test_large_frames_are_drawn_small_and_enlarged(size, times):
+    config = first_frame_config(*size)
+    assert config.enlarge == times
+    net = FirstFrameNet(replace(config, dim=32, depth=1), height=size[0], width=size[1], condition_dim=4)
+    frames = torch.full((3, *size, 3), 50, dtype=torch.uint8)
+    frames[:, : size[0] // 2] = 200
+    assert net.small(frames).shape == (3, 3, -(-size[0] // times), -(-size[1] // times))
+    assert net.codes.shape[0] <= 64
+    net.fit(frames, torch.randn(3, 4))
+    codes = net.encode(frames)
+    assert net.decode(codes).shape == (3, 3, *size)
+    away = (net.decode(codes) - from_pixels(frames)).abs().mean(dim=(0, 1, 3))  # (H,)
+    assert away[: size[0] // 2 - 8].max() < 0.02  # an untrained network blurs the edge alone
+    assert (
+        net.draw(torch.randn(3, *codes.shape[1:]), torch.zeros(3, 4), num_steps=2, guidance=1.0).shape == frames.shape
+    )
 
 
 def test_a_checkpoint_keeps_what_draws_first_frames(model, checkpoint, tmp_path):

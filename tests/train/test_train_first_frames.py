@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import worldsim
 from tests.train.wall_world import COLOURS
@@ -14,10 +15,11 @@ from worldsim.cli import run as run_cli
 from worldsim.collect import collect
 from worldsim.errors import CheckpointError, EnvError, StoreError, WorldsimError
 from worldsim.model import FirstFrameNet, tiny_first_frames
+from worldsim.model.networks import from_pixels
 from worldsim.train import FirstFrameTrainConfig, TrainConfig, train, train_first_frames
 from worldsim.train.budget import hold
 from worldsim.train.first_frames import _Trainer
-from worldsim.train.inherit import inherit_first_frames
+from worldsim.train.inherit import inherit_first_frames, inherit_told
 
 QUICK = FirstFrameTrainConfig(
     network=tiny_first_frames(),
@@ -106,10 +108,33 @@ def test_larger_frames_begin_with_the_weights_of_smaller_ones(run):
     inherit_first_frames(large, small)
     for mine, theirs in zip(large.blocks.parameters(), net.blocks.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+    assert not torch.equal(large.tell.weight, FirstFrameNet(config, **sizes).tell.weight)
+    twice = FirstFrameNet(replace(net.config, enlarge=2), **sizes)
+    inherit_first_frames(twice, small)
+    turn = torch.linalg.qr(torch.randn(len(net.told_mean), len(net.told_mean)))[0]
+    theirs = torch.randn(500, len(turn))
+    inherit_told(twice, theirs @ turn, small, theirs)  # another world model that encodes the same in other directions
+    noise, tau = torch.randn(500, *net.codes.shape), torch.rand(500)
+    torch.testing.assert_close(net(noise, tau, theirs), twice(noise, tau, theirs @ turn), atol=2e-2, rtol=2e-2)
+    assert torch.equal(twice.codes.basis, net.codes.basis)
     with pytest.raises(CheckpointError, match=r"position has the shape \(16, 32\), wanted \(64, 32\)"):
         inherit_first_frames(FirstFrameNet(replace(config, patch=8), **sizes), small)
     with pytest.raises(CheckpointError, match="draws no first frames"):
         inherit_first_frames(large, worldsim.load("lab-64"))
+
+
+def test_small_frames_are_enlarged_better_than_by_hand(parent, store_path, tmp_path):
+    config = replace(QUICK, network=replace(tiny_first_frames(), enlarge=2, enlarge_dim=16))
+    train_first_frames(parent, store_path, tmp_path, steps=150, config=config, log=quiet)
+    model = worldsim.load(tmp_path)
+    frames = torch.from_numpy(np.stack([start.frames[-1] for start in model.starts]))
+    assert model.first_frames(["a dark wall"], [0]).shape == (1, *frames.shape[1:])
+    net, true = model.first_frame_net, from_pixels(frames)
+    codes = net.encode(frames)
+    codes = codes + 0.2 * torch.randn(codes.shape, generator=torch.Generator().manual_seed(0))  # as drawn ones are
+    with torch.no_grad():
+        made, plain = net.decode(codes), F.interpolate(net.codes.decode(codes), scale_factor=2, mode="bilinear")
+    assert (made - true).abs().mean() < 0.8 * (plain - true).abs().mean()
 
 
 def test_what_cannot_be_learned_from_is_one_clear_error(parent, store_path, tmp_path, capsys):

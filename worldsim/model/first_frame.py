@@ -3,9 +3,11 @@
 The denoiser that continues frames is a poor painter of first ones: it is told to move a frame that is not there. Here
 a frame is a grid of codes, as many as matter of the principal components of its patches, which overlap (Malvar's lapped
 transform, 1992), so that they fit at their edges; a transformer turns noise into them under what the world model is
-told too, its encoded prompt and factors.
+told too, its encoded prompt and factors. Frames above 64 pixels are drawn small and enlarged by convolutions: what
+belongs where is decided among some 64 patches, and how an edge runs is no matter of chance.
 
-Axes: B frames, N patches, K codes, D width, C numbers of what it is told.
+Axes: B frames, N patches, K codes, D width, C numbers of what it is told; H and W pixels of a frame, h and w of the
+small frame that is drawn.
 """
 
 from __future__ import annotations
@@ -23,13 +25,14 @@ from torch import nn
 
 from worldsim.model.networks import from_pixels, to_pixels
 
-__all__ = ["FirstFrameConfig", "FirstFrameNet", "PatchCodes", "first_frame_config", "tiny_first_frames"]
+__all__ = ["Enlarger", "FirstFrameConfig", "FirstFrameNet", "PatchCodes", "first_frame_config", "tiny_first_frames"]
 
 _LEVELS = 16  # octaves in which a noise level is told
 _LEAST_STD = 0.1  # of a code at its place, of that of the code anywhere: what never changes there is not blown up
 _LEAST_TOLD = 0.1  # of a direction of what is told, of the spread of the widest
 _SPREAD_TOLD = 3.0  # of what is told: the larger, the faster its layer learns to hear it
 _SHIFT = 3.0  # of the sampler towards noise, where the colours of a frame are decided (Esser et al. 2024)
+_ENLARGING_LAYERS = 4
 _AT_ONCE = 256  # frames, so that the memory a fit takes does not grow with their number
 _LEAST_VALUE = 0.02  # of a principal component, in units where a frame spans [-1, 1]
 
@@ -38,8 +41,12 @@ _LEAST_VALUE = 0.02  # of a principal component, in units where a frame spans [-
 class FirstFrameConfig:
     """Architecture of a network for first frames, and how it is sampled."""
 
+    enlarge: int = 1
+    """Frames are drawn so many times smaller."""
+    enlarge_dim: int = 32
+    """Channels of the convolutions that enlarge them."""
     patch: int = 8
-    """Pixels on each side of a patch."""
+    """Pixels on each side of a patch of what is drawn."""
     codes: int = 40
     """Numbers K that stand for a patch."""
     dim: int = 128
@@ -54,9 +61,8 @@ class FirstFrameConfig:
 
 
 def first_frame_config(height: int, width: int) -> FirstFrameConfig:
-    """Return an architecture for frames of a size: larger patches for larger ones, so that there are some 64."""
-    times = -(-max(height, width) // 64)
-    return FirstFrameConfig(patch=8 * times, codes=round(40 * times**1.5))
+    """Return an architecture for frames of a size: what is drawn has at most 64 pixels on a side."""
+    return FirstFrameConfig(enlarge=-(-max(height, width) // 64))
 
 
 def tiny_first_frames() -> FirstFrameConfig:
@@ -69,7 +75,7 @@ class PatchCodes(nn.Module):
 
     Args:
         config: Sizes.
-        height, width: Of frames; they are padded to whole patches.
+        height, width: Of pictures; they are padded to whole patches.
     """
 
     mean: torch.Tensor
@@ -106,10 +112,10 @@ class PatchCodes(nn.Module):
         return worth / worth.mean()
 
     @torch.no_grad()
-    def fit(self, frames: torch.Tensor) -> None:
-        """Find the codes of frames (M, H, W, 3) uint8, of which some thousands do."""
-        total, square, num = 0.0, 0.0, len(frames) * len(self.shift)
-        for part in frames.split(_AT_ONCE):
+    def fit(self, pictures: torch.Tensor) -> None:
+        """Find the codes of pictures (M, 3, h, w) in [-1, 1], of which some thousands do."""
+        total, square, num = 0.0, 0.0, len(pictures) * len(self.shift)
+        for part in pictures.split(_AT_ONCE):
             flat = self._values(part).flatten(0, 1).double()  # (M N, P)
             total, square = total + flat.sum(dim=0), square + flat.mT @ flat
         mean = torch.as_tensor(total) / num
@@ -119,25 +125,24 @@ class PatchCodes(nn.Module):
         basis = basis[:, -self.shape[1] :]
         self.basis.copy_(basis * std)
         self.inverse.copy_(basis / std)
-        codes = torch.cat([(self._values(part) - self.mean) @ self.inverse for part in frames.split(_AT_ONCE)])
+        codes = torch.cat([(self._values(part) - self.mean) @ self.inverse for part in pictures.split(_AT_ONCE)])
         self.shift.copy_(codes.mean(dim=0))
         self.scale.copy_(codes.std(dim=0).clamp_min(_LEAST_STD))
 
-    def encode(self, frames: torch.Tensor) -> torch.Tensor:
-        """Return (M, N, K) codes of (M, H, W, 3) uint8 frames."""
-        return ((self._values(frames) - self.mean) @ self.inverse - self.shift) / self.scale
+    def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Return (M, N, K) codes of (M, 3, h, w) pictures in [-1, 1]."""
+        return ((self._values(pictures) - self.mean) @ self.inverse - self.shift) / self.scale
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return (M, H, W, 3) uint8 frames of (M, N, K) codes."""
+        """Return (M, 3, h, w) pictures of (M, N, K) codes, not clamped."""
         values = (codes * self.scale + self.shift) @ self.basis.mT + self.mean
         pixels = rearrange(values, "m (y x) (c p q) -> m c (y p) (x q)", y=self.rows, p=self.patch, q=self.patch)
         pixels = self.lap_rows.mT @ pixels @ self.lap_columns
-        return to_pixels(pixels[:, :, : self.height, : self.width])
+        return pixels[:, :, : self.height, : self.width]
 
-    def _values(self, frames: torch.Tensor) -> torch.Tensor:
-        pixels = from_pixels(frames)
+    def _values(self, pictures: torch.Tensor) -> torch.Tensor:
         more = self.columns * self.patch - self.width, self.rows * self.patch - self.height
-        pixels = F.pad(pixels, (0, more[0], 0, more[1]), mode="replicate")
+        pixels = F.pad(pictures, (0, more[0], 0, more[1]), mode="replicate")
         pixels = self.lap_rows @ pixels @ self.lap_columns.mT
         return rearrange(pixels, "m c (y p) (x q) -> m (y x) (c p q)", p=self.patch, q=self.patch)
 
@@ -181,12 +186,42 @@ class _Block(nn.Module):
         return x + gate * self.down(F.relu(self.up(F.rms_norm(x, (self.dim,)) * (1 + scale) + shift)).square())
 
 
+class Enlarger(nn.Module):
+    """Pictures made some times larger: each pixel becomes several, by convolutions that see it small (Shi et al. 2016).
+
+    It learns from what codes keep of true frames, blurred and disturbed as drawn ones are, and begins as a bilinear
+    enlargement.
+
+    Args:
+        times: How much larger on each side.
+        dim: Channels.
+    """
+
+    def __init__(self, times: int, dim: int) -> None:
+        super().__init__()
+        self.times = times
+        self.enter = nn.Conv2d(3, dim, 3, padding=1)
+        self.layers = nn.ModuleList(nn.Conv2d(dim, dim, 3, padding=1) for _ in range(_ENLARGING_LAYERS))
+        self.leave = nn.Conv2d(dim, 3 * times**2, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+        assert self.leave.bias is not None
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Return (B, 3, h times, w times) of (B, 3, h, w), both in [-1, 1] and not clamped."""
+        x = self.enter(pictures)
+        for layer in self.layers:
+            x = x + layer(F.silu(x))
+        smooth = F.interpolate(pictures, scale_factor=self.times, mode="bilinear")
+        return smooth + F.pixel_shuffle(self.leave(F.silu(x)).float(), self.times)
+
+
 class FirstFrameNet(nn.Module):
     """Predict the velocity from noise to the codes of a frame.
 
     Args:
         config: Sizes.
-        height, width: Of frames.
+        height, width: Of frames, H and W.
         condition_dim: C, as the world model's denoiser has it.
     """
 
@@ -195,8 +230,9 @@ class FirstFrameNet(nn.Module):
 
     def __init__(self, config: FirstFrameConfig, *, height: int, width: int, condition_dim: int) -> None:
         super().__init__()
-        self.config = config
-        self.codes = PatchCodes(config, height, width)
+        self.config, self.height, self.width = config, height, width
+        self.codes = PatchCodes(config, -(-height // config.enlarge), -(-width // config.enlarge))
+        self.enlarger = Enlarger(config.enlarge, config.enlarge_dim) if config.enlarge > 1 else None
         num_patches, num_codes = self.codes.shape
         self.enter = nn.Conv2d(num_codes, config.dim, 3, padding=1)
         self.position = nn.Parameter(0.02 * torch.randn(num_patches, config.dim))
@@ -219,12 +255,31 @@ class FirstFrameNet(nn.Module):
         A world model's encoded prompts are small and all alike (a spread of .03 at city-64): in their own units a
         network hardly hears them.
         """
-        self.codes.fit(frames)
+        self.codes.fit(torch.cat([self.small(part) for part in frames.split(_AT_ONCE)]))
         centred = conditions.double() - conditions.double().mean(dim=0)
         variance, basis = torch.linalg.eigh(centred.mT @ centred / len(centred))
         std = variance.clamp_min(0).sqrt()
         self.told_mean.copy_(conditions.mean(dim=0))
         self.told_inverse.copy_(_SPREAD_TOLD * basis / std.clamp_min(_LEAST_TOLD * std[-1]).clamp_min(1e-6))
+
+    def small(self, frames: torch.Tensor) -> torch.Tensor:
+        """Return what is drawn of frames (B, H, W, 3) uint8: (B, 3, h, w) in [-1, 1], the mean of pixels."""
+        pixels, times = from_pixels(frames), self.config.enlarge
+        if times == 1:
+            return pixels
+        more = self.codes.width * times - self.width, self.codes.height * times - self.height
+        return F.avg_pool2d(F.pad(pixels, (0, more[0], 0, more[1]), mode="replicate"), times)
+
+    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+        """Return (B, N, K) codes of (B, H, W, 3) uint8 frames."""
+        return self.codes.encode(self.small(frames))
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return (B, 3, H, W) frames in [-1, 1], not clamped, of (B, N, K) codes."""
+        pictures = self.codes.decode(codes)
+        if self.enlarger is None:
+            return pictures
+        return self.enlarger(pictures.clamp(-1, 1))[:, :, : self.height, : self.width]
 
     def forward(self, noisy: torch.Tensor, tau: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Return the velocity (B, N, K).
@@ -269,4 +324,4 @@ class FirstFrameNet(nn.Module):
         for level, following in pairwise(levels.tolist()):
             tau = torch.full((len(noise),), level, device=noise.device)
             codes = codes + (following - level) * velocity(codes, tau)
-        return self.codes.decode(codes)
+        return to_pixels(self.decode(codes))

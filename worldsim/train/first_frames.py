@@ -28,17 +28,19 @@ from worldsim.model import (
     FIRST_FRAMES,
     FirstFrameConfig,
     FirstFrameNet,
+    WorldModel,
     autocast,
     first_frame_config,
     load,
     new_first_frames,
 )
 from worldsim.model import save_first_frames as save_net
+from worldsim.model.networks import from_pixels
 from worldsim.store import RolloutStore
 from worldsim.train.budget import Budget, changed_settings, check_run, read_state
 from worldsim.train.data import Dataset, by_seed
 from worldsim.train.git import commit_name
-from worldsim.train.inherit import inherit_first_frames
+from worldsim.train.inherit import inherit_first_frames, inherit_told
 from worldsim.train.optimizer import Optimizer
 from worldsim.train.run import TrainingRun
 
@@ -46,6 +48,8 @@ __all__ = ["FirstFrameTrainConfig", "train_first_frames"]
 
 _KIND = "first frames"
 _CUTS = 7  # parts of each caption that are learned besides the whole
+_ENLARGE_EVERY = 4  # of the frames of a step, to learn how small ones are enlarged
+_DISTURBED = 0.4  # of a code's own spread: how far at most it is moved for that
 _WHOLE = 0.5  # share of the frames that are told the whole caption
 _SETTLED = 12  # steps after which a world shows what it was prompted for
 _PHRASES = re.compile(r"[,;:，；：。、]|\band\b|\bwith\b|\bat\b")
@@ -173,7 +177,7 @@ class _Trainer(TrainingRun):
             "env_id": spec.env_id,
         }
         self.commit = commit_name()
-        self.encoded, self.is_told = self._read(self.data)
+        self.encoded, self.is_told = self._read(self.data, self.model)
         torch.manual_seed(settings.seed)
         network = settings.network or first_frame_config(spec.height, spec.width)
         self.net = new_first_frames(self.model.networks, network).to(device)
@@ -191,13 +195,18 @@ class _Trainer(TrainingRun):
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})  # of settings, those of now
             self.step, self.elapsed_s, self.history = saved["step"], saved["elapsed_s"], saved["history"]
         else:
-            if init is not None:
-                inherit_first_frames(self.net, load(init))
+            parent = None if init is None else load(init)
+            if parent is not None:
+                inherit_first_frames(self.net, parent)
             rng = np.random.Generator(np.random.Philox(key=[settings.seed, -1]))  # of no step
             some = rng.choice(self.data.num_frames, min(_FITTED, self.data.num_frames), replace=False)
             at = torch.from_numpy(np.sort(some))
             part = torch.from_numpy(rng.integers(1 + _CUTS, size=len(at)))
-            self.net.fit(self.data.frames[at], self._conditions(self.data, self.encoded, at, part=part))
+            told = self._conditions(self.data, self.encoded, at, part=part)
+            self.net.fit(self.data.frames[at], told)
+            if parent is not None:
+                theirs = self._read(self.data, parent)[0]
+                inherit_told(self.net, told, parent, self._conditions(self.data, theirs, at, part=part))
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         if saved:
             self.average.load_state_dict(saved["average"])
@@ -216,8 +225,8 @@ class _Trainer(TrainingRun):
         numbers = {name: value for name, value in asdict(self.settings).items() if isinstance(value, int | float)}
         return {**numbers, "episodes": self.card["episodes"], "frames": self.card["frames"]}
 
-    def _read(self, data: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (2, L, 1 + _CUTS, F) captions as the world model reads them, and (M,) which rows show theirs.
+    def _read(self, data: Dataset, model: WorldModel) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (2, L, 1 + _CUTS, F) captions as a world model reads them, and (M,) which rows show theirs.
 
         They are there in both languages, whole and in parts: a user's prompt is shorter than a caption. Where a world
         was prompted a moment ago, the change may be under way.
@@ -228,7 +237,7 @@ class _Trainer(TrainingRun):
             for k in range(2)
             for text in ([caption[k] for caption in data.captions] or [""])
         ]
-        encoded = self.model.encode_text([text or None for row in texts for text in row]).cpu().clone()
+        encoded = model.encode_text([text or None for row in texts for text in row]).cpu().clone()
         caption = data.caption.numpy()
         lengths = np.diff(data.offsets)
         changed = np.flatnonzero(np.diff(caption, prepend=-2) != 0)
@@ -257,6 +266,8 @@ class _Trainer(TrainingRun):
         told = rng.random(len(rows)) >= settings.text_drop_share
         error = self._error(self.net, self.data, self.encoded, self.is_told, rows, told, rng)
         loss = error.mean()
+        if self.net.enlarger is not None:
+            loss = loss + self._enlarging_error(rows[::_ENLARGE_EVERY], rng)
         if not torch.isfinite(loss):
             bad = self.path / f"bad_batch_{self.step}.npz"
             np.savez_compressed(bad, rows=rows)
@@ -295,18 +306,28 @@ class _Trainer(TrainingRun):
         level = self.settings.level_mean + self.settings.level_std * rng.standard_normal(num, np.float32)
         tau = torch.from_numpy(level).sigmoid().to(device)
         noise = torch.from_numpy(rng.standard_normal((num, *net.codes.shape), np.float32)).to(device)
-        codes = net.codes.encode(data.frames[at].to(device))
+        codes = net.encode(data.frames[at].to(device))
         with autocast(device):
             condition = keep * self._conditions(data, encoded, at, language, part).to(device)
             noisy = noise + tau[:, None, None] * (codes - noise)
             velocity = net(noisy, tau, condition)
         return ((velocity - (codes - noise)).square() * net.codes.weight).mean(dim=(1, 2))
 
+    def _enlarging_error(self, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+        """Return () the mean absolute error of frames that are made of their own codes, disturbed as drawn ones are."""
+        frames = self.data.frames[torch.from_numpy(rows)].to(self.device)
+        codes = self.net.encode(frames)
+        strength = rng.random((len(rows), 1, 1), np.float32) * _DISTURBED
+        noise = torch.from_numpy(strength * rng.standard_normal(codes.shape, np.float32)).to(self.device)
+        with autocast(self.device):
+            found = self.net.decode(codes + noise)
+        return (found - from_pixels(frames)).abs().mean()
+
     @torch.no_grad()
     def validate(self) -> None:
         """Measure the error on held-out episodes, draw frames for their captions and write a picture."""
         rng = np.random.default_rng(0)
-        data, (encoded, is_told) = self.held_out, self._read(self.held_out)
+        data, (encoded, is_told) = self.held_out, self._read(self.held_out, self.model)
         rows = rng.integers(data.num_frames, size=_VALIDATED)
         told = np.ones(len(rows), bool)
         error = float(self._error(self.average, data, encoded, is_told, rows, told, rng).mean())

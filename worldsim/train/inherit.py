@@ -12,7 +12,9 @@ from einops import repeat
 from worldsim.errors import CheckpointError
 from worldsim.model import FirstFrameNet, ModelConfig, Networks, WorldModel
 
-__all__ = ["inherit", "inherit_first_frames"]
+__all__ = ["inherit", "inherit_first_frames", "inherit_told"]
+
+_RIDGE = 1e-6  # of the largest variance
 
 
 def inherit(networks: Networks, config: ModelConfig, parent: WorldModel, factor_names: Sequence[str] = ()) -> None:
@@ -89,12 +91,12 @@ def _enlarged(weights: Mapping[str, torch.Tensor], config: ModelConfig, times: i
 
 
 def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
-    """Copy what draws a parent's first frames into a new network, but for the codes and the scales.
+    """Copy what draws a parent's first frames into a new network, but for the codes and what enlarges them.
 
     Args:
         net: Filled in place.
         parent: Whose network has the same width, depth and number of patches and is told as much; its patches and
-            their codes may be of other sizes.
+            their codes may be of other sizes, and then it learns anew what they are.
 
     Raises:
         CheckpointError: If it has no such network.
@@ -102,7 +104,9 @@ def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
     theirs = parent.first_frame_net
     if theirs is None:
         raise CheckpointError(f"{parent.name} cannot be the beginning: it draws no first frames")
-    own, kept = net.state_dict(), ("codes.", "told_", "enter.", "leave.")
+    own, kept = net.state_dict(), ("codes.", "enlarger.", "told_")
+    if net.codes.basis.shape != theirs.codes.basis.shape:
+        kept += ("enter.", "leave.")
     weights = {name: value for name, value in theirs.state_dict().items() if not name.startswith(kept)}
     expected = {name: tuple(value.shape) for name, value in own.items() if not name.startswith(kept)}
     found = {name: tuple(value.shape) for name, value in weights.items()}
@@ -114,6 +118,32 @@ def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
             f"{found.get(differs)}, wanted {expected.get(differs)})"
         )
     net.load_state_dict({**own, **weights})
+
+
+@torch.no_grad()
+def inherit_told(net: FirstFrameNet, told: torch.Tensor, parent: WorldModel, theirs: torch.Tensor) -> None:
+    """Let a new network hear what its own world model encodes as a parent's network hears what the parent encodes.
+
+    Where both draw by codes of one shape, its codes become the parent's too.
+
+    Args:
+        net: With the parent's weights; its scales are found anew, as the linear map that is nearest.
+        told: (M, C) conditions of some captions, as its own world model encodes them.
+        parent: As in `inherit_first_frames`.
+        theirs: (M, C) as the parent encodes them.
+    """
+    source = parent.first_frame_net
+    assert source is not None
+    heard = ((theirs - source.told_mean) @ source.told_inverse).double()
+    mean = told.double().mean(dim=0)
+    centred = told.double() - mean
+    square = centred.mT @ centred
+    ridge = _RIDGE * square.diagonal().max() * torch.eye(len(square), dtype=torch.float64, device=square.device)
+    inverse = torch.linalg.solve(square + ridge, centred.mT @ (heard - heard.mean(dim=0)))
+    net.told_mean.copy_(mean - heard.mean(dim=0) @ torch.linalg.pinv(inverse, rtol=1e-3))
+    net.told_inverse.copy_(inverse)
+    if net.codes.basis.shape == source.codes.basis.shape and net.codes.shift.shape == source.codes.shift.shape:
+        net.codes.load_state_dict(source.codes.state_dict())
 
 
 def _words(networks: Networks, parent: WorldModel, theirs: torch.Tensor) -> torch.Tensor:
