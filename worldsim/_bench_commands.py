@@ -96,10 +96,16 @@ def storage(
 
     if quick and full:
         raise EnvError("bench storage takes --quick or --full, not both")
+    names = [path.resolve().name for path in data or ()]
+    if len(set(names)) < len(names):
+        raise EnvError(
+            f"bench storage tells stores apart by the last part of their path; got {', '.join(names)}: rename one, or "
+            "measure one at a time"
+        )
     episodes, max_steps = (4, 60) if quick else (16, 200)
     budget = StorageBudget(length=length, num_turns=4, turn_s=0.1) if quick else StorageBudget(length=length)
     with tempfile.TemporaryDirectory() as folder, show_progress() as progress:
-        stores = {path.name: RolloutStore.open(path) for path in data or ()}
+        stores = {name: RolloutStore.open(path) for name, path in zip(names, data or (), strict=True)}
         envs = env or ["worldsim/City-v0", "worldsim/Lab-v0"]
         for env_id, size in () if data else product(envs, (64, 128)):
             name = f"{env_id.split('/')[-1]}-{size}"

@@ -4,8 +4,10 @@ import sys
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from worldsim.errors import StoreError
+from worldsim.cli import app
+from worldsim.errors import EnvError, StoreError
 from worldsim.evaluate.bench.storage import StorageBudget, bench_storage
 from worldsim.rollout import Rollout
 from worldsim.store import RolloutStore
@@ -52,6 +54,23 @@ def test_every_system_returns_the_stored_frames_and_has_a_row(store, tmp_path):
     assert all(rows["worldsim", codec]["over_floor"] > 0 for codec in ("zstd", "lz4", "none"))
     assert rows["worldsim", "zstd"]["first_cpu_us_per_window"] > 0
     assert rows["worldsim", "none"]["bytes_per_frame"] > rows["worldsim", "lz4"]["bytes_per_frame"]
+
+
+def test_the_size_of_a_store_of_many_runs_is_that_of_its_frames(tmp_path):
+    store = RolloutStore.create(tmp_path / "rollouts")
+    for seed in range(3):
+        store.append([sliding_pattern(seed)], run_id=f"run{seed}")
+    rows = bench_storage({"patterns": store}, tmp_path / "copies", budget=BRIEF)["rows"]
+    sizes = [row["bytes_per_frame"] for row in rows if (row["system"], row["codec"]) == ("worldsim", "none")]
+    assert len(sizes) == 1 and 1 <= sizes[0] / (32 * 32 * 3) < 1.5
+
+
+def test_stores_of_one_name_are_refused_by_the_command(tmp_path):
+    found = [tmp_path / part / "rollouts" for part in ("part1", "part2")]
+    for path in found:
+        RolloutStore.create(path).append([sliding_pattern(0)])
+    result = CliRunner().invoke(app, ["bench", "storage", "--quick", *(f"--data={path}" for path in found)])
+    assert isinstance(result.exception, EnvError) and "got rollouts, rollouts" in str(result.exception)
 
 
 def test_a_package_that_is_missing_is_skipped_with_a_reason(store, tmp_path, monkeypatch):

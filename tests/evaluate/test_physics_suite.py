@@ -19,6 +19,7 @@ from worldsim.evaluate.physics.candidates import Candidate, Request, candidate, 
 from worldsim.evaluate.physics.cases import read_cases
 from worldsim.evaluate.physics.exchange import clip_from_tracks, load_clip, load_foreign, save_clip
 from worldsim.evaluate.physics.outcome import FACTS, SCHEMA
+from worldsim.evaluate.physics.reference import Truth
 from worldsim.store.formats.films import FilmWriter
 
 PLAN = Plan(
@@ -216,9 +217,9 @@ def disc(path, size=64, radius=6.0, color=(230, 40, 40)):
     return frames.round().astype(np.uint8)
 
 
-def write_foreign(folder, number):
+def write_foreign(folder, number, speed=20):
     t = np.arange(20) * 0.05
-    path = np.stack([10 + (20 + 4 * number) * t, 40 + 20 * t - 30 * t**2], axis=1)
+    path = np.stack([10 + (speed + 4 * number) * t, 40 + 20 * t - 30 * t**2], axis=1)
     folder.mkdir(exist_ok=True)
     np.savez(
         folder / f"throw{number}.npz",
@@ -241,6 +242,50 @@ def test_clips_with_tracks_from_elsewhere_are_scored_in_their_metres(tmp_path):
     assert rows["truth"] < 0.25 / 20  # a quarter of a pixel
     assert rows["constant_acceleration"] < 0.5 * rows["linear"]
     assert rows["model"] == pytest.approx(rows["copy_last"]) and rows["copy_last"] > 0.3
+
+
+def test_figures_of_other_clips_are_never_taken_for_these(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, speed in (("slow", 4), ("fast", 20)):
+        write_foreign(tmp_path / name, 0, speed)
+    ade = {}
+    for name in ("slow", "fast", "slow"):
+        figures = bench(from_callable(frozen), PLAN, clips=Path(name))
+        assert figures["folder"] == f"physics-foreign-{name}-frozen-test"
+        ade.setdefault(name, figures["rows"]["model"]["metrics"]["ade"]["value"])
+        assert ade[name] == figures["rows"]["model"]["metrics"]["ade"]["value"]
+    assert ade["fast"] > 1.2 * ade["slow"]
+    with pytest.raises(EnvError, match="another plan or model"):
+        bench(from_callable(frozen), PLAN, folder=Path("physics-foreign-slow-frozen-test"), clips=Path("fast"))
+
+
+def test_a_damaged_clip_is_named(tmp_path):
+    write_foreign(tmp_path, 0)
+    path = tmp_path / "throw0.npz"
+    data = path.read_bytes()
+    for keep in (0, len(data) // 2):
+        path.write_bytes(data[:keep])
+        with pytest.raises(EnvError, match=r"throw0\.npz is not a clip"):
+            load_clip(path)
+        with pytest.raises(EnvError, match=r"throw0\.npz cannot be read"):
+            load_foreign(tmp_path)
+
+
+def test_true_ensembles_are_whole_or_not_there(tmp_path, monkeypatch):
+    plan = replace(PLAN, scenarios=("double_pendulum",), ensembles=1, members=2, horizon=4)
+    true = Truth(tmp_path, plan, tell=lambda *stage: None)
+
+    def full_disk(path, array):
+        Path(path).write_bytes(b"\x93NUMPY")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(np, "save", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        true.ensembles()
+    monkeypatch.undo()
+    (ensemble,) = true.ensembles()["double_pendulum"]
+    assert ensemble.truths.shape[:2] == (4, 4)
+    true.env.close()
 
 
 def test_what_is_missing_in_a_foreign_clip_is_named(tmp_path):

@@ -14,7 +14,7 @@ from worldsim.evaluate import compare, contact_sheet, demo
 from worldsim.evaluate.sentences import limits, verdict
 from worldsim.model import Start, encode_starts, new_model, save
 from worldsim.model.presets import tiny
-from worldsim.rollout import Caption
+from worldsim.rollout import Caption, Rollout
 from worldsim.store import RolloutStore
 
 
@@ -115,6 +115,17 @@ def test_the_demo_deletes_nothing_that_is_not_a_store(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="store"):
         demo(tmp_path, model=str(checkpoint), episodes=1, horizon=2)
     assert (tmp_path / "rollouts" / "precious").exists()
+
+
+@pytest.mark.parametrize(("run_id", "model"), [("a-week-of-work", None), ("demo", "no-such-model")])
+def test_the_demo_deletes_no_store_that_is_not_its_own_or_before_it_can_run(checkpoint, tmp_path, run_id, model):
+    frames = np.zeros((2, 32, 32, 3), np.uint8)
+    step = {"reward": np.zeros(1, np.float32), "terminated": np.zeros(1, bool), "truncated": np.ones(1, bool)}
+    rollout = Rollout(obs=frames, action=np.zeros((1, 2), np.float32), **step)
+    RolloutStore.create(tmp_path / "rollouts").append([rollout], run_id=run_id)
+    with pytest.raises(ValueError, match="not of a demo" if model is None else "no-such-model"):
+        demo(tmp_path, model=model or str(checkpoint), episodes=1, horizon=2)
+    assert len(RolloutStore.open(tmp_path / "rollouts")) == 1
 
 
 def test_speed_is_measured_through_the_gymnasium_env(checkpoint):

@@ -8,6 +8,7 @@ import pytest
 
 from worldsim.evaluate.physics.clip import record_clip
 from worldsim.evaluate.physics.extract import HIDDEN, MISSING, SEEN, extract
+from worldsim.evaluate.physics.sheet import FAST
 from worldsim.evaluate.physics.state_metrics import METRICS, score_clip, truth_tracks
 
 
@@ -110,6 +111,18 @@ def test_what_is_missing_has_the_worst_value_and_stays_in_the_mean(clips):
     for metric in ("ade", "velocity_rmse", "gravity_error", "restitution_error", "contact_time_error", "penetration",
                    "event_agreement"):  # fmt: skip
         assert lost[metric].value == lost[metric].worst and lost[metric].failed, metric
+
+
+def test_what_is_lost_half_way_counts_in_velocity_identity_and_rigidity(clips):
+    clip = clips["collision_1d"]
+    true = truth_tracks(clip)
+    half = clip.num_context + clip.horizon // 2
+    for first, share in ((clip.num_context, 0.5), (half, 0.25)):  # of two objects one is gone for all, or half, of it
+        found = score_clip(clip, without(true, 0, first)).metrics
+        assert all(found[name].failed for name in ("velocity_error", "identity", "rigidity"))
+        assert found["identity"].value == pytest.approx(1 - share)
+        assert found["rigidity"].value == pytest.approx(share)
+        assert share * FAST <= found["velocity_error"].value + 0.1 <= (share + 0.15) * FAST
 
 
 def test_velocity_is_taken_as_phyworld_takes_it(clips):

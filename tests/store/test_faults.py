@@ -90,6 +90,24 @@ def test_a_full_disk_is_one_clear_line_and_costs_nothing_that_was_committed(stor
     assert store.append([make_rollout(6)]) == 3
 
 
+def test_a_writer_that_failed_half_way_takes_and_commits_nothing_more(store):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = store.writer()
+    writer.add(make_rollout(6))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        with pytest.raises(StoreError, match="cannot write"):
+            writer.add(make_rollout(7, num_steps=120))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    for call in (lambda: writer.add(make_rollout(8)), lambda: writer.begin(make_rollout(8).obs[0]), writer.commit):
+        with pytest.raises(StoreError, match="failed half-way; discard it and begin another"):
+            call()
+    writer.discard()
+    assert len(list((store.path / SEGMENTS).iterdir())) == 2
+    assert verify(store.path) == [] and len(RolloutStore.open(store.path)) == 6
+
+
 def test_an_open_segment_is_invisible_and_garbage_only_after_its_grace(store):
     writer = store.writer()
     writer.add(make_rollout(9))

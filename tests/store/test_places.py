@@ -12,7 +12,8 @@ from rollouts import assert_same, make_rollout
 from worldsim.errors import MissingExtraError, StoreError
 from worldsim.store import RolloutStore, Windows, merge, repair, verify
 from worldsim.store.commit_log import commit_name
-from worldsim.store.format import SEGMENTS
+from worldsim.store.format import LOG, SEGMENTS
+from worldsim.store.place import Folder, UnconfirmedError
 from worldsim.store.races import race
 
 
@@ -61,6 +62,65 @@ def test_processes_that_commit_at_the_same_moment_lose_nothing(tmp_path):
     assert counts["episodes"] == counts["commits"] == 60 // 2 * 2 + 60 // 2
     for what in ("lost", "duplicated", "damaged", "faults", "died"):
         assert counts[what] == 0, what
+
+
+@pytest.mark.parametrize("keys", [["1"], None])
+def test_a_commit_whose_name_is_found_taken_by_its_own_first_try_is_there_once(store, monkeypatch, keys):
+    create = Folder.create
+    monkeypatch.setattr(Folder, "create", lambda place, name, data: create(place, name, data) and not in_log(name))
+    assert store.append([make_rollout(9)], run_id="run", keys=keys) == 2
+    assert_same(RolloutStore.open(store.path).episode(4), make_rollout(9))
+    assert verify(store.path) == [] and store.gc(grace_s=-60) == []
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_a_segment_whose_put_was_not_answered_stays_and_is_in_the_store_if_it_was_stored(tmp_path, is_stored):
+    obstore = pytest.importorskip("obstore", reason='needs pip install "worldsim-sdk[s3]"')
+    (tmp_path / "s").mkdir()
+    store = RolloutStore.create(f"file://{tmp_path}/s")
+    store.append([make_rollout(0)])
+
+    class Mute:
+        def __getattr__(self, name):
+            return getattr(obstore, name)
+
+        def put(self, bucket, name, data, **options):
+            if is_stored or not in_log(name):
+                obstore.put(bucket, name, data, **options)
+            if in_log(name):
+                raise obstore.exceptions.GenericError("operation timed out")
+
+    store._place._obstore = Mute()
+    if is_stored:
+        assert store.append([make_rollout(1)]) == 2
+        assert_same(RolloutStore.open(store.path).episode(1), make_rollout(1))
+    else:
+        with pytest.raises(StoreError, match="timed out"):
+            store.append([make_rollout(1)])
+        assert len(list((tmp_path / "s" / SEGMENTS).glob("*/zarr.json"))) == 2  # the put may still come through
+    assert verify(store.path) == []
+
+
+def test_a_segment_stays_where_nobody_can_say_who_took_its_number(store, monkeypatch):
+    create, read = Folder.create, Folder.read
+
+    def unread(place, name):
+        if in_log(name):
+            raise StoreError("cannot read")
+        return read(place, name)
+
+    def cut_off(place, name, data):
+        if not in_log(name):
+            return create(place, name, data)
+        create(place, name, data)
+        monkeypatch.setattr(Folder, "read", unread)
+        return False
+
+    monkeypatch.setattr(Folder, "create", cut_off)
+    with pytest.raises(UnconfirmedError, match="cannot read"):
+        store.append([make_rollout(9)])
+    monkeypatch.undo()
+    assert_same(RolloutStore.open(store.path).episode(4), make_rollout(9))
 
 
 @pytest.mark.parametrize("codec", ["zstd", "lz4", "none"])
@@ -131,6 +191,10 @@ def test_a_lost_entry_of_the_log_is_named(store):
     (store.path / commit_name(1)).unlink()
     with pytest.raises(StoreError, match=r"commit 1 of .* is missing"):
         RolloutStore.open(store.path)
+
+
+def in_log(name):
+    return name.startswith(f"{LOG}/")
 
 
 def _next_frames(store, state):

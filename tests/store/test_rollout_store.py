@@ -11,6 +11,7 @@ from rollouts import assert_same, make_rollout
 from worldsim.errors import StoreError
 from worldsim.store import RolloutStore
 from worldsim.store.format import SEGMENTS
+from worldsim.store.ingest import content_key
 from worldsim.store.place import open_place
 from worldsim.store.reader import ShardReader, ZarrReader, open_rows
 
@@ -44,6 +45,17 @@ def test_discrete_actions_keep_their_type_and_shape(tmp_path):
     store.append([rollout])
     assert_same(store.episode(0), rollout)
     assert store.window(episode=0, t=1, length=3)[1].tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">i8"])
+def test_numbers_of_the_other_byte_order_keep_their_values(tmp_path, dtype):
+    action = np.arange(2 * 5000).reshape(5000, 2).astype(dtype)  # more than a chunk of 4096
+    swapped, native = (make_rollout(0, 5000, 4, action=a) for a in (action, action.astype(dtype[1:])))
+    store = RolloutStore.create(tmp_path / "s")
+    store.append([swapped, native])
+    for i in range(2):
+        np.testing.assert_array_equal(store.episode(i).action, action)
+    assert content_key(swapped) == content_key(native) and store.verify() == []
 
 
 def test_the_index_says_how_an_episode_went(store):

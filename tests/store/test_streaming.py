@@ -9,6 +9,7 @@ from rollouts import assert_same, make_rollout
 from worldsim.errors import StoreError
 from worldsim.store import RolloutStore, verify
 from worldsim.store.format import SEGMENTS
+from worldsim.store.segment import SegmentFiles
 from worldsim.store.soak import soak
 
 
@@ -96,6 +97,49 @@ def test_an_episode_out_of_order_is_a_clear_error(store):
         with pytest.raises(StoreError, match="is over"):
             episode.step(action, frame, 0.0)
     assert len(store) == 1 and len(store.episode(0)) == 1
+
+
+def test_an_episode_whose_step_failed_half_way_is_not_committed(store, monkeypatch):
+    frame, action = np.zeros((32, 32, 3), np.uint8), np.zeros(2, np.float32)
+    writer = store.writer()
+    writer.add(make_rollout(0))
+    episode = writer.begin(frame)
+    episode.step(action, frame, 0.0)
+    monkeypatch.setattr(SegmentFiles, "add_states", None)
+    with pytest.raises(TypeError):
+        episode.step(action, frame, 0.0)
+    monkeypatch.undo()
+    for call in (lambda: episode.step(action, frame, 0.0), episode.end, writer.commit):
+        with pytest.raises(StoreError, match="failed half-way"):
+            call()
+    episode.abandon()
+    with pytest.raises(StoreError, match="failed half-way"):
+        writer.__exit__(None, None, None)
+    assert list((store.path / SEGMENTS).iterdir()) == [] and len(RolloutStore.open(store.path)) == 0
+
+
+def test_what_does_not_fit_is_refused_before_it_is_written_and_the_writer_goes_on(store):
+    small, large, action = np.zeros((32, 32, 3), np.uint8), np.zeros((64, 64, 3), np.uint8), np.zeros(2, np.float32)
+    with store.writer() as writer:
+        episode = writer.begin(large)
+        with pytest.raises(StoreError, match=r"one size; first \(64, 64, 3\), now \(32, 32, 3\)"):
+            episode.step(action, small, 0.0)
+        with pytest.raises(StoreError, match=r"state of 'ego' must be \(13,\)"):
+            episode.step(action, large, 0.0, state={"ego": np.zeros(7)})
+        episode.abandon()
+        stream(writer, make_rollout(1)).end()
+    assert_same(RolloutStore.open(store.path).episode(0), make_rollout(1))
+
+
+def test_a_state_may_be_changed_in_place_behind_every_call(store):
+    frame, row = np.zeros((32, 32, 3), np.uint8), np.zeros(13, np.float32)
+    with store.writer() as writer:
+        episode = writer.begin(frame, state={"ego": row})
+        for _ in range(2):
+            row += 1
+            episode.step(np.zeros(2, np.float32), frame, 0.0, state={"ego": row})
+        episode.end()
+    np.testing.assert_array_equal(store.body(0, "ego")[:, 0], [0, 1, 2])
 
 
 def test_nothing_waits_in_memory_but_a_chunk_per_field(store):

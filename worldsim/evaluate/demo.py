@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from worldsim.errors import StoreError
 from worldsim.evaluate.compare import Progress, compare
 from worldsim.evaluate.report import Report
 from worldsim.evaluate.sheet import contact_sheet
@@ -12,6 +13,8 @@ from worldsim.model import load
 from worldsim.store import RolloutStore
 
 __all__ = ["demo"]
+
+_RUN_ID = "demo"
 
 
 def demo(
@@ -35,19 +38,27 @@ def demo(
 
     Raises:
         CheckpointError: If the model cannot be loaded.
-        StoreError: If ``rollouts`` in the folder exists and is not a store.
+        StoreError: If ``rollouts`` in the folder exists and is anything but the store of an earlier demo.
     """
     out_dir = Path(out_dir)
     store_path = out_dir / "rollouts"
     if store_path.exists():
-        RolloutStore.open(store_path)  # nothing is deleted that is not a store
-        shutil.rmtree(store_path)
+        _check_own(RolloutStore.open(store_path))
     world_model = load(model)
     report = compare(
         world_model, world_model.spec.env_id, episodes=episodes, horizon=horizon, seed=seed, progress=progress
     )
     rollouts = [rollout for pair in report.rollouts for rollout in (pair.truth, pair.imagined)]
-    RolloutStore.create(store_path).append(rollouts, run_id="demo")
+    if store_path.exists():
+        shutil.rmtree(store_path)  # only now that there is something to take its place
+    RolloutStore.create(store_path).append(rollouts, run_id=_RUN_ID)
     contact_sheet(report.rollouts, out_dir / "contact-sheet.png")
     report.save(out_dir / "report.html")
     return report
+
+
+def _check_own(store: RolloutStore) -> None:
+    """Check that an earlier demo wrote every episode of a store."""
+    others = {store.info(i).run_id for i in range(len(store))} - {_RUN_ID}
+    if others:
+        raise StoreError(f"{store.path} holds rollouts of {sorted(others)[0]!r}, not of a demo; choose another folder")

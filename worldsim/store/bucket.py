@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from worldsim.errors import MissingExtraError, StoreError
-from worldsim.store.place import Sink
+from worldsim.store.place import Sink, UnconfirmedError
 
 __all__ = ["Bucket"]
 
@@ -87,13 +87,19 @@ class Bucket:
         return max(entry["last_modified"].timestamp() for entry in entries)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Put an object if there is none of that name."""
+        """Put an object if there is none of that name.
+
+        Raises:
+            UnconfirmedError: If the server did not say whether it did.
+        """
         try:
             self._obstore.put(self._store, name, data, mode="create", use_multipart=False)
         except self._taken:
             return False
         except self._refused as error:
-            raise StoreError(f"cannot write {self.at(name)}: {_first_line(error)}") from None
+            raise UnconfirmedError(
+                f"cannot write {self.at(name)}: {_first_line(error)}; it may be there all the same: look before a retry"
+            ) from None
         return True
 
     def replace(self, name: str, data: bytes) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from worldsim.errors import StoreError
 from worldsim.store.format import LOG, Commit
-from worldsim.store.place import Place
+from worldsim.store.place import Place, UnconfirmedError
 
 __all__ = [
     "append_commit",
@@ -103,14 +103,28 @@ def append_commit(place: Place, draft: Commit, known: Sequence[Commit]) -> Commi
         The commit as written, or None if every episode of it is already in the store.
 
     Raises:
+        UnconfirmedError: If it is not known whether the commit was made.
         StoreError: If the store holds episodes of another shape, or no longer has what the commit is to replace.
     """
-    commits = list(known)
-    while True:
-        commits += read_commits(place, len(commits) + 1, newest_version(place))
-        commit = place_commit(place, draft, commits)
-        if commit is None or place.create(commit_name(commit.number), commit.to_json()):
-            return commit
+    commits = [*known, *read_commits(place, len(known) + 1, newest_version(place))]
+    while (commit := place_commit(place, draft, commits)) is not None:
+        unclear = None
+        try:
+            if place.create(commit_name(commit.number), commit.to_json()):
+                return commit
+        except UnconfirmedError as error:
+            unclear = error
+        try:
+            new = read_commits(place, len(commits) + 1, newest_version(place))
+        except StoreError as error:
+            raise unclear or UnconfirmedError(str(error)) from None
+        for other in new:
+            if (other.segment, other.removes) == (draft.segment, draft.removes):  # our own: its answer was lost
+                return other
+        if unclear is not None:
+            raise unclear
+        commits += new
+    return None
 
 
 def place_commit(place: Place, draft: Commit, before: Sequence[Commit]) -> Commit | None:

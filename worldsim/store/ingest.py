@@ -91,5 +91,5 @@ def content_key(rollout: Rollout) -> str:
     """Return a key that depends on nothing but what the rollout shows, what was done and what came of it."""
     digest = hashlib.sha256(repr((rollout.env_id, rollout.seed, rollout.obs.shape)).encode())
     for array in (rollout.obs, rollout.action, rollout.reward, rollout.terminated, rollout.truncated):
-        digest.update(np.ascontiguousarray(array).data)
+        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("=")).data)
     return f"content/{digest.hexdigest()[:32]}"

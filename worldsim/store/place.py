@@ -22,7 +22,11 @@ import numpy as np
 
 from worldsim.errors import StoreError
 
-__all__ = ["Blob", "Folder", "Place", "Sink", "open_place"]
+__all__ = ["Blob", "Folder", "Place", "Sink", "UnconfirmedError", "open_place"]
+
+
+class UnconfirmedError(StoreError):
+    """A place did not answer whether it created a name: the name may be there, or appear later."""
 
 
 class Sink(Protocol):
@@ -84,7 +88,14 @@ class Place(Protocol):
         ...
 
     def create(self, name: str, data: bytes) -> bool:
-        """Create a file with all its bytes at once, or not at all; returns False if the name is taken."""
+        """Create a file with all its bytes at once, or not at all; returns False if the name is taken.
+
+        A retry inside may find the name taken by its own first try, and say False.
+
+        Raises:
+            UnconfirmedError: If the file may have been created.
+            StoreError: If it was not.
+        """
         ...
 
     def replace(self, name: str, data: bytes) -> None:

@@ -165,6 +165,7 @@ class SegmentFiles:
         self._place.remove(self.folder)
 
     def _write(self, name: str, rows: np.ndarray) -> None:
+        rows = rows.astype(rows.dtype.newbyteorder("="), copy=False)  # as the metadata says, whatever a file had
         shard = self._shards.get(name)
         if shard is None:
             shard = _ShardFile(self._place, self.folder, name, rows.shape[1:], rows.dtype, self._codec)

@@ -5,7 +5,8 @@ A rollout is added whole, or step by step while an env makes it; either way no m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from worldsim.errors import StoreError
 from worldsim.rollout import STATE_DIM, ActionDim, Rollout
 from worldsim.store.commit_log import append_commit
 from worldsim.store.format import Commit, EpisodeInfo, Schema
-from worldsim.store.place import Place
+from worldsim.store.place import Place, UnconfirmedError
 from worldsim.store.segment import SegmentFiles, info_of, schema_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def commit_segment(
         lost: (run_id, key) of their episodes that are gone.
 
     Raises:
+        UnconfirmedError: If it is not known whether the commit was made; the segment stays.
         StoreError: If the disk or the store does not take it.
     """
     from worldsim import __version__
@@ -70,7 +72,9 @@ def commit_segment(
             lost=tuple(lost),
         )
         commit = append_commit(place, draft, known)
-    except StoreError:  # it was not committed; after any other error it may have been, and gc decides
+    except UnconfirmedError:  # it may have been committed, as after any error but a StoreError: gc decides
+        raise
+    except StoreError:
         if files:
             files.discard()
         raise
@@ -83,7 +87,7 @@ class SegmentWriter:
     """Streams rollouts into one segment; they become visible together at ``commit``.
 
     As a context manager it commits at the end unless that was done, and leaves nothing behind if an exception ends
-    the block.
+    the block. Once something failed half-way, a full disk for example, it takes and commits nothing more.
     """
 
     def __init__(self, store: RolloutStore, place: Place, run_id: str) -> None:
@@ -93,6 +97,7 @@ class SegmentWriter:
         self._schema: Schema | None = store.schema if store.version else None
         self._keys: list[str | None] = []
         self._open = True
+        self._is_broken = False
         self._episode: EpisodeWriter | None = None
 
     @property
@@ -123,10 +128,10 @@ class SegmentWriter:
         Raises:
             StoreError: If it does not fit the store or the disk.
         """
-        self._check_closed_episode()
+        self._check_ready()
         self._fit(schema_of(rollout))
         info = info_of(rollout, self._run_id, key, licence)
-        with self._place.errors():
+        with self._writing():
             self._files.add(rollout, info if code_version is None else replace(info, code_version=code_version))
         self._keys.append(key)
 
@@ -159,9 +164,9 @@ class SegmentWriter:
             licence: What its frames may be used under.
 
         Raises:
-            StoreError: If the frame does not fit, or the episode before is still open.
+            StoreError: If a state does not fit, or the episode before is still open.
         """
-        self._check_closed_episode()
+        self._check_ready()
         nothing = np.zeros(1, bool)
         facts = info_of(
             Rollout(
@@ -182,7 +187,7 @@ class SegmentWriter:
             key,
             licence,
         )
-        self._episode = EpisodeWriter(self, self._files, self._place, facts, obs, state, caption, events)
+        self._episode = EpisodeWriter(self, self._files, facts, obs, state, caption, events)
         return self._episode
 
     def commit(self) -> int:
@@ -191,7 +196,7 @@ class SegmentWriter:
         Raises:
             StoreError: If nothing was added, the disk is full, or the store meanwhile holds episodes of another shape.
         """
-        self._check_closed_episode()
+        self._check_ready()
         if self._schema is None or not self._keys:
             raise StoreError("a commit needs at least one rollout; got none")
         self._open = False
@@ -214,10 +219,12 @@ class SegmentWriter:
     ) -> None:
         if not self._open:
             return
-        if kind is None and self._keys:
-            self.commit()
-        else:
-            self.discard()
+        try:
+            if kind is None and self._keys:
+                self.commit()
+        finally:
+            if self._open:
+                self.discard()
 
     def _fit(self, schema: Schema) -> None:
         if self._schema is None:
@@ -227,7 +234,20 @@ class SegmentWriter:
                 f"{self._store.path} holds {self._schema.describe()}; got {schema.describe()}: use another store"
             )
 
-    def _check_closed_episode(self) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Write to the segment; it stays broken unless the block ends, since its fields may differ in length then."""
+        self._is_broken = True
+        with self._place.errors():
+            yield
+        self._is_broken = False
+
+    def _check_whole(self) -> None:
+        if self._is_broken:
+            raise StoreError("this writer failed half-way; discard it and begin another")
+
+    def _check_ready(self) -> None:
+        self._check_whole()
         if self._episode is not None and self._episode.is_open:
             raise StoreError("the episode before is still open; call its end() or abandon() first")
 
@@ -242,7 +262,6 @@ class EpisodeWriter:
         self,
         writer: SegmentWriter,
         files: SegmentFiles,
-        place: Place,
         facts: EpisodeInfo,
         obs: np.ndarray,
         state: Mapping[str, np.ndarray] | None,
@@ -250,8 +269,8 @@ class EpisodeWriter:
         events: Sequence[Mapping[str, Any]],
     ) -> None:
         self.is_open = True
-        self._writer, self._files, self._place, self._facts = writer, files, place, facts
-        self._first: tuple[np.ndarray, Mapping[str, np.ndarray] | None] | None = (np.array(obs), state)
+        self._writer, self._files, self._facts = writer, files, facts
+        self._first: tuple[np.ndarray, Mapping[str, np.ndarray]] | None = (np.array(obs), _copied(state))
         self._row = files.num_rows
         self._length, self._return = 0, 0.0
         self._ends = (False, False)
@@ -292,6 +311,7 @@ class EpisodeWriter:
         """
         if not self.is_open:
             raise StoreError("this episode is over; begin another")
+        self._writer._check_whole()
         action = np.asarray(action)
         one = Rollout(
             obs=np.broadcast_to(obs, (2, *obs.shape)),
@@ -300,14 +320,17 @@ class EpisodeWriter:
             terminated=np.array([terminated], bool),
             truncated=np.array([truncated], bool),
         )
+        if self._first is not None and obs.shape != self._first[0].shape:
+            raise StoreError(f"an episode's frames are of one size; first {self._first[0].shape}, now {obs.shape}")
+        states = _copied(state)
         self._writer._fit(schema_of(one))
-        with self._place.errors():
+        with self._writer._writing():
             if self._first is not None:
                 first, self._first = self._first, None
                 self._frame(*first)
             for name in ("action", "reward", "terminated", "truncated"):
                 self._files.add_steps(name, getattr(one, name))
-            self._frame(obs, state)
+            self._frame(obs, states)
         self._length += 1
         self._return += float(one.reward[0])
         self._ends = (bool(terminated), bool(truncated))
@@ -318,8 +341,9 @@ class EpisodeWriter:
         """Close the episode; it is in the store once its writer commits.
 
         Raises:
-            StoreError: If it has no step.
+            StoreError: If it has no step, or a step failed half-way.
         """
+        self._writer._check_whole()
         if not self._length:
             raise StoreError("an episode needs at least one step; got none")
         info = replace(
@@ -341,20 +365,33 @@ class EpisodeWriter:
 
     def _close(self, info: EpisodeInfo | None) -> None:
         self.is_open = False
-        if self._length:
-            with self._place.errors():
+        if self._length and not self._writer._is_broken:
+            with self._writer._writing():
                 self._files.end_episode(self._row, info)
 
-    def _frame(self, obs: np.ndarray, state: Mapping[str, np.ndarray] | None) -> None:
+    def _frame(self, obs: np.ndarray, state: Mapping[str, np.ndarray]) -> None:
         self._files.add_frames(obs[None])
-        for body in state or ():
+        for body in state:
             self._bodies.setdefault(body)
         rows = np.full((1, len(self._bodies), STATE_DIM), np.nan, np.float32)
         for i, body in enumerate(self._bodies):
-            if state and body in state:
+            if body in state:
                 rows[0, i] = state[body]
         self._files.add_states(rows if self._bodies else None, 1)
 
     def _caption(self, t: int, caption: tuple[str, str] | None) -> None:
         if caption is not None and (not self._captions or self._captions[-1][1:] != tuple(caption)):
             self._captions.append((t, *caption))
+
+
+def _copied(state: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+    """Return a copy of a state, body name to (13,) float32, which its owner may go on changing.
+
+    Raises:
+        StoreError: If a row has another shape.
+    """
+    rows = {body: np.array(row, np.float32) for body, row in (state or {}).items()}
+    for body, row in rows.items():
+        if row.shape != (STATE_DIM,):
+            raise StoreError(f"the state of {body!r} must be ({STATE_DIM},); got {row.shape}")
+    return rows

@@ -124,6 +124,7 @@ def _copies(store: RolloutStore, place: Path) -> tuple[dict[str, RolloutStore], 
         copies[codec] = RolloutStore.create(place / codec, codec=codec)
         merge(copies[codec], store)
         copies[codec].compact()
+        copies[codec].gc(dry_run=False, grace_s=0)  # what was replaced is not part of the size
     return copies, written
 
 

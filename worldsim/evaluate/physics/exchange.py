@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,6 +24,8 @@ from worldsim.evaluate.physics.clip import Body, Clip, Touch
 
 __all__ = ["clip_from_tracks", "export_requests", "load_clip", "load_foreign", "save_clip"]
 
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What a damaged npz file raises."""
 _FAR = 1000.0  # m from the camera to a flat world: a ball there is a circle
 _ARRAYS = ("frames", "actions", "gravity", "K", "c2w")
 _TEXTS = ("env_id", "scenario", "split", "seed", "policy", "num_context", "dt", "caption", "variation", "normal")
@@ -72,7 +76,7 @@ def load_clip(path: Path) -> Clip:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
         facts = json.loads(arrays.pop("facts").tobytes())
-    except (OSError, ValueError, KeyError) as error:
+    except _UNREADABLE as error:
         raise EnvError(f"{path} is not a clip of the physics benchmark: {error}; record it again") from None
     return Clip(
         **{name: facts[name] for name in _TEXTS if name != "normal"},
@@ -242,15 +246,18 @@ def load_foreign(folder: Path) -> list[Clip]:
     """Read clips from elsewhere, one npz file each, whose arrays are the arguments of `clip_from_tracks`.
 
     Raises:
-        EnvError: If there are none, or an array is missing or does not fit.
+        EnvError: If there are none, a file is damaged, or an array is missing or does not fit.
     """
     files = sorted(folder.glob("*.npz"))
     if not files:
         raise EnvError(f"{folder} holds no npz files; each clip is one, with the arrays {', '.join(_GIVEN)}")
     clips = []
     for i, file in enumerate(files):
-        with np.load(file, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
+        try:
+            with np.load(file, allow_pickle=False) as data:
+                arrays = {name: data[name] for name in data.files}
+        except _UNREADABLE as error:
+            raise EnvError(f"{file} cannot be read: {error}; write it again") from None
         missing = [name for name in _GIVEN if name not in arrays]
         if missing:
             raise EnvError(f"{file} lacks {', '.join(missing)}; a clip from elsewhere has {', '.join(_GIVEN)}")

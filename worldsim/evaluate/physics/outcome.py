@@ -48,7 +48,7 @@ def bench(
     Args:
         model: Anything that `candidates.candidate` takes.
         plan: From `plan.quick` or `plan.full`.
-        folder: Where the run is kept and gone on with; named after suite, model and size if None.
+        folder: Where the run is kept and gone on with; named after suite or ``clips``, model and size if None.
         truth: Folder of what needs no model, which runs of several models may share; in ``folder`` if None.
         clips: Folder of clips from elsewhere, to score instead of the suite's.
         sampler_steps: Denoiser calls per frame of a world model.
@@ -68,7 +68,8 @@ def bench(
     tested = candidate(model, sampler_steps=sampler_steps, device=device)
     if folder is None:
         name = tested.name.replace("/", "-").replace(":", "-")
-        folder = Path(f"physics-{plan.suite if clips is None else 'foreign'}-{name}-{plan.size}")
+        suite = plan.suite if clips is None else f"foreign-{clips.resolve().name}"
+        folder = Path(f"physics-{suite}-{name}-{plan.size}")
     if rescore:
         for part in (
             folder / "scores",

@@ -173,7 +173,9 @@ class Truth:
             draws = [np.random.default_rng((seed, 2, k)).standard_normal for k in range(2 * plan.members)]
             takes = [perturbed(self.env, plan, clip, draw) for draw in draws]
             places = [[take.state[name][plan.context :, :3] for name in names] for take in takes]
-            np.save(path, np.array(places).swapaxes(1, 2))
+            partial = path.with_suffix(".partial.npy")
+            np.save(partial, np.array(places).swapaxes(1, 2))
+            partial.replace(path)
         return Ensemble(clip=clip, truths=np.load(path))
 
     def uncertainty(self) -> dict[str, Any]:

@@ -53,7 +53,7 @@ METRICS: dict[str, tuple[str, Better, float, str]] = {
     "reappearance_time_error": ("s", "low", LATE, "when it comes out"),
     "reappearance_place_error": ("m", "low", FAR, "where it is just after the truth comes out"),
     "count_error": ("objects", "low", 10.0, "difference in the number of objects seen, mean over steps"),
-    "identity": ("", "high", 0.0, "share of steps at which an object keeps its own colour"),
+    "identity": ("", "high", 0.0, "share of steps at which an object is there in its own colour"),
     "ghosts": ("objects", "low", 10.0, "blobs that belong to no object, mean over steps"),
     "event_agreement": ("", "high", 0.0, "share of what happens and what does not that agrees"),
     "rigidity": ("", "low", 1.0, "change of the size of what cannot change, mean |log| against the true one"),

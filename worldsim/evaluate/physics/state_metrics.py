@@ -135,18 +135,19 @@ def _velocities(sheet: Sheet) -> None:
     """Velocities, twice: as PhyWorld takes them, and step by step."""
     clip = sheet.clip
     model, true = sheet.both
-    speeds = []
+    speeds, gone = [], False
     for k in range(true.shape[1]):
         true_steps, model_steps = np.diff(true[:, k], axis=0) / clip.dt, np.diff(model[:, k], axis=0) / clip.dt
         if not np.isfinite(true_steps[:, 0]).any():
             continue
         use = np.isfinite(true_steps[:, 0])
         seen = use & np.isfinite(model_steps[:, 0])
-        speeds.append(
-            float(np.linalg.norm(model_steps[seen].mean(0) - true_steps[use].mean(0))) if seen.any() else FAST
-        )
+        off = float(np.linalg.norm(model_steps[seen].mean(0) - true_steps[use].mean(0))) if seen.any() else FAST
+        share = seen.sum() / use.sum()
+        speeds.append(share * min(off, FAST) + (1 - share) * FAST)
+        gone |= share < 1
     if speeds:
-        sheet.put("velocity_error", float(np.mean(np.minimum(speeds, FAST))), failed=FAST in speeds)
+        sheet.put("velocity_error", float(np.mean(speeds)), failed=bool(gone))
     _, fast = laws.smooth(model, clip.dt)
     _, known = laws.smooth(true, clip.dt)
     shown = np.isfinite(known[..., 0])
@@ -162,29 +163,32 @@ def _presence(sheet: Sheet) -> None:
     """Who is there, whole, once, and in its own colour."""
     clip, model, truth, after = sheet.clip, sheet.model, sheet.truth, sheet.after
     shown = truth.status[after] == SEEN  # (T, N)
+    kept = ~np.isin(model.status[after], (MISSING, OUTSIDE))
     if shown.any():
-        kept = np.isin(model.status[after], (SEEN, HIDDEN))
-        sheet.put("permanence", float(kept[shown].mean()), failed=bool((~kept[shown]).any()))
+        gone = bool((~kept[shown]).any())
+        sheet.put("permanence", float(kept[shown].mean()), failed=gone)
         sheet.curves["present"] = np.divide(
             (kept & shown).sum(1), shown.sum(1), out=np.full(len(shown), np.nan), where=shown.any(1)
         )
-        sheet.put("identity", float(1 - model.swapped[after][shown].mean()))
+        sheet.put("identity", float((kept & ~model.swapped[after])[shown].mean()), failed=gone)
     counted = (model.status[after] == SEEN).sum(axis=1) + model.ghosts[after]
     wrong = np.abs(counted - shown.sum(axis=1)).astype(float)
     sheet.put("count_error", float(wrong.mean()))
     sheet.curves["count_error"] = wrong
     sheet.put("ghosts", float(model.ghosts[after].mean()))
-    strained = []
+    strained, gone = [], False
     for k, body in enumerate(clip.objects):
         true = (
             truth.size[after, k] if body.shape != "ball" else np.where(np.isfinite(truth.size[after, k]), 1.0, np.nan)
         )
-        both = np.isfinite(true) & np.isfinite(model.size[after, k])
+        lost = np.isfinite(true) & ~kept[:, k]
+        change = np.where(lost, 1.0, np.abs(np.log(np.maximum(model.size[after, k], 1e-3) / true)))
         if np.isfinite(true).any():
-            change = np.abs(np.log(np.maximum(model.size[after, k][both], 1e-3) / true[both]))
-            strained.append(min(float(change.mean()), 1.0) if both.any() else 1.0)
+            known = change[np.isfinite(change)]
+            strained.append(min(float(known.mean()), 1.0) if len(known) else 1.0)
+            gone |= bool(lost.any()) or not len(known)
     if strained:
-        sheet.put("rigidity", float(np.mean(strained)))
+        sheet.put("rigidity", float(np.mean(strained)), failed=gone)
     _reappearance(sheet)
 
 

@@ -8,6 +8,7 @@ and without ``scores/`` and ``parts/`` every figure is computed again from the k
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -211,6 +212,7 @@ def run_foreign(
         suite="foreign",
         size=f"{len(clips)} clips",
         env_id="foreign",
+        env_kwargs={"clips": [_fingerprint(clip) for clip in clips]},
         horizon=first.horizon,
         context=first.num_context,
         seeds=seeds,
@@ -284,6 +286,16 @@ def _identity(candidate: Candidate) -> dict[str, Any]:
     if (sha := facts.get("checkpoint_sha")) is not None:
         return {"checkpoint_sha": sha, "sampler_steps": facts.get("sampler_steps")}
     return {"name": candidate.name}
+
+
+def _fingerprint(clip: Clip) -> str:
+    """Return what tells a clip from elsewhere from others: a hash of what is shown, known and done in it."""
+    facts = (clip.scenario, clip.num_context, float(clip.dt), list(clip.palette.items()))
+    digest = hashlib.sha256(repr(facts).encode())
+    objects = np.array([(*body.half, body.mass) for body in clip.bodies.values()])
+    for array in (clip.frames, clip.actions, clip.gravity, clip.K, clip.c2w, objects, *clip.state.values()):
+        digest.update(repr((array.shape, array.dtype.str)).encode() + array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _note_time(work: _Work, begun: float) -> None:
