@@ -3,6 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode
 from tiny_models import make_spec, write_checkpoint
 
 from worldsim._register import DREAMS
@@ -26,6 +27,13 @@ def test_discrete_actions_and_early_ends_pass(tmp_path):
     path = str(write_checkpoint(tmp_path / "m", spec))
     check_world_model_env(WorldModelEnv(path, horizon=4), num_steps=8)
     check_world_model_vector_env(WorldModelVectorEnv(2, path, horizon=3), num_steps=5)
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.value)
+def test_a_batch_that_ends_passes_in_every_mode_of_resetting(mode, horizon, model):
+    envs = WorldModelVectorEnv(2, model, horizon=horizon, autoreset_mode=mode)
+    check_world_model_vector_env(envs, WorldModelEnv(model, horizon=horizon), num_steps=5)
 
 
 @pytest.mark.parametrize("env_id", sorted(env_id for env_id, (name, _) in DREAMS.items() if name in bundled()))

@@ -49,9 +49,4 @@ def register_envs() -> None:
             )
     for env_id, (model, truth) in HYBRIDS.items():
         if env_id not in gym.registry:
-            gym.register(
-                env_id,
-                entry_point="worldsim.sim:HybridEnv",
-                max_episode_steps=TRUTHS[truth][1],
-                kwargs={"model": model, "env_id": truth},
-            )
+            gym.register(env_id, entry_point="worldsim.sim:HybridEnv", kwargs={"model": model, "env_id": truth})

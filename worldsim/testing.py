@@ -137,7 +137,7 @@ def check_world_model_vector_env(
     inner.restore(begun)
     _require_equal(_batch_steps(envs, actions[:length]), expected, "restored snapshots")
     inner.restore(begun[:1] * num)
-    frames = envs.step(np.repeat(actions[0][:1], num, axis=0))[0]
+    ((frames, *_),) = _batch_steps(envs, np.repeat(actions[:1, :1], num, axis=1))
     _require(bool((frames == frames[0]).all()), "one moment restored into all streams must go on alike in all")
     if alone is None:
         return
@@ -168,10 +168,17 @@ def _steps(env: gym.Env, actions: Sequence[Any]) -> list[tuple[Any, ...]]:
 
 
 def _batch_steps(envs: VectorEnv, actions: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-    """Step until the actions or the first episode end; infos are left out, since Gymnasium's masks them by stream."""
+    """Step until the actions or the first episode end; infos are left out, since Gymnasium's masks them by stream.
+
+    Where an env resets in the same step, its frame is the last of the episode: the next one is drawn by chance.
+    """
     done: list[tuple[np.ndarray, ...]] = []
     for batch in actions:
-        done.append(tuple(np.array(values) for values in envs.step(batch)[:4]))
+        *values, infos = envs.step(batch)
+        done.append(tuple(np.array(value) for value in values))
+        if "_final_obs" in infos:
+            ended = infos["_final_obs"]
+            done[-1][0][ended] = np.stack(infos["final_obs"][ended])
         if done[-1][2].any() or done[-1][3].any():
             break
     return done

@@ -1,13 +1,17 @@
 """Two worlds under the same actions, and the moments that can be gone back to."""
 
+import weakref
+
 import numpy as np
 import pytest
 from counting_world import SIZE
 from tiny_models import make_spec, write_checkpoint
 
 from worldsim.errors import ActionError, EnvError, PromptError
+from worldsim.serve import record
 from worldsim.serve.drive import MAX_BRANCHES, Drive, check_pair
-from worldsim.serve.truth import TruthProcess
+from worldsim.serve.record import gif_bytes, mp4_bytes
+from worldsim.serve.truth import TrueWorld, TruthProcess
 from worldsim.serve.watch import Watch
 from worldsim.sim import WorldModelEnv
 from worldsim.sim.uncertainty import Gauge
@@ -80,6 +84,28 @@ def test_long_past_moments_thin_out_and_the_start_stays(drive, monkeypatch):
     assert drive.rewind(4).t == 8
     assert drive.rewind(600).t == 0
     assert drive.rewind(1).t == 0
+
+
+def test_only_what_can_be_gone_back_to_holds_the_truths_state(drive):
+    for _ in range(3):
+        drive.step(STRAIGHT)
+    kept = drive.branch()
+    drive.set_prompt("a rainy evening")
+    drive.step(STRAIGHT)
+    drive.rewind(2)
+    drive.go_back_to(kept.number)
+    drive.look_from("chase")
+    drive.look_from("front")
+    assert not any(moment.true.snapshot for moment in (*drive.moments, *kept.moments))
+    assert all(kept.true for kept in drive._kept.values())
+
+
+def test_a_prompt_that_the_truth_does_not_know_leaves_it_where_it_was(drive):
+    drive.step(STRAIGHT)
+    assert drive.set_prompt("traffic") == []  # the model alone knows this word
+    past = [drive.step(STRAIGHT) for _ in range(3)]
+    assert drive.rewind(3).t == 1 and drive.now.prompt == "traffic"
+    assert frames(drive.step(STRAIGHT) for _ in range(3)) == frames(past)
 
 
 def test_a_branch_is_come_back_to_bit_for_bit_from_another_drive(drive):
@@ -169,6 +195,11 @@ def test_the_imagined_world_goes_on_after_the_truth_has_ended(counting, counting
     imagined, true = drive.rollouts()
     assert (len(imagined), len(true)) == (9, 6)
     assert true.terminated[-1] and imagined.truncated[-1] and not imagined.terminated.any()
+    assert drive.rewind(1).true_t == 6
+    drive.set_prompt("a clear day")
+    future = [drive.step(np.asarray(1))]
+    drive.rewind(1)
+    assert frames([drive.step(np.asarray(1))]) == frames(future)
     drive.rewind(5)
     assert drive.step(np.asarray(1)).true_t == 5
 
@@ -183,6 +214,44 @@ def test_a_drive_is_kept_as_two_rollouts_that_say_what_they_are(drive):
     assert (true.source, true.model) == ("truth", None)
     assert (imagined.action == true.action).all() and (imagined.action == LEFT).all()
     assert (imagined.obs[0] == true.obs[0]).all() and true.caption[0].t == 0
+
+
+@pytest.mark.parametrize("pack", [gif_bytes, mp4_bytes])
+def test_a_film_takes_the_pictures_of_a_drive_one_by_one(drive, monkeypatch, pack):
+    for _ in range(8):
+        drive.step(LEFT)
+    pictures, most = [], 0
+
+    def labelled(frames):
+        nonlocal most
+        picture = record_labelled(frames)
+        pictures.append(weakref.ref(picture))
+        most = max(most, sum(made() is not None for made in pictures))
+        return picture
+
+    record_labelled = record.labelled
+    monkeypatch.setattr(record, "labelled", labelled)
+    assert pack(*drive.rollouts())
+    assert len(pictures) == 9 and most <= 3
+
+
+def test_a_truth_that_is_made_with_another_camera_shows_and_names_that_first():
+    small = {"height": SIZE, "width": SIZE}
+    plain, chase = TrueWorld("worldsim/City-v0", small), TrueWorld("worldsim/City-v0", {**small, "cameras": ["chase"]})
+    assert plain.facts().cameras[0] == "front"
+    assert chase.facts().cameras[0] == "chase" and set(chase.facts().cameras) == set(plain.facts().cameras)
+    front, start = plain.begin(SEED, 2, {}).moment.frame, chase.begin(SEED, 2, {})
+    assert (start.moment.frame != front).any()
+    np.testing.assert_array_equal(chase.look_from("front"), front)
+    step = chase.step(STRAIGHT)
+    np.testing.assert_array_equal(step.view, plain.step(STRAIGHT).frame)
+    assert chase.look_from("chase") is None
+    chase.restore(start.moment.snapshot)
+    again = chase.step(STRAIGHT)
+    assert again.view is None
+    np.testing.assert_array_equal(again.frame, step.frame)
+    for world in (plain, chase):
+        world.close()
 
 
 def test_uncertainty_is_read_beside_the_drive_and_forgotten_when_it_goes_elsewhere(city, model, doubtful):

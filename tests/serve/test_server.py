@@ -1,19 +1,27 @@
 """The server: one page drives, others wait, and nonsense does no harm."""
 
+import asyncio
 import contextlib
 import io
 import json
 import random
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
+import gymnasium as gym
 import pytest
 from PIL import Image
 from servers import Server
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from worldsim.serve.player import MAX_FAULTS
+from worldsim.errors import EnvError
+from worldsim.serve import messages, worlds
+from worldsim.serve.player import MAX_FAULTS, Player
 from worldsim.serve.seat import MAX_WAITING
+from worldsim.serve.server import play
 from worldsim.store import RolloutStore
 
 
@@ -90,6 +98,112 @@ def test_a_drive_is_taken_home_as_gif_store_and_page(server, tmp_path):
         assert server.get(f"/drive/{key}.exe")[0] == 404
     assert server.get(f"/drive/{key}.gif")[0] == 404, "gone with its page"
     assert server.get("/drive/guess.gif")[0] == 404
+
+
+class StandIn:
+    """A truth that answers nothing, and fails when it is asked after its end."""
+
+    def __init__(self, name):
+        self.facts = SimpleNamespace(
+            env_id=name, env_kwargs={}, control_dt=0.1, policies=(), factors={}, cameras=(), takes_prompts=False
+        )
+        self.asked, self.is_closed = [], False
+
+    def ask(self, *call):
+        assert not self.is_closed
+        self.asked.append(call)
+        raise EnvError("not now")
+
+    def close(self):
+        self.is_closed = True
+
+
+def pair_of(name):
+    """Return what a page boards, as far as it looks at it before the first frame."""
+    spec = SimpleNamespace(env_id=name, env_kwargs={}, height=32, width=32)
+    model = SimpleNamespace(name=name, spec=spec, config=SimpleNamespace(num_context=4, sampler_steps=1))
+    env = SimpleNamespace(model=model, action_space=gym.spaces.Discrete(2), action_spec=(), guidance=1.0, horizon=9)
+    return worlds.Pair(env=env, truth=StandIn(name), watch=None)
+
+
+class Pages:
+    """Players without a network, in front of one thread of worlds."""
+
+    def __init__(self):
+        self.worlds = worlds.Worlds(pair_of("old"))
+        self.thread = ThreadPoolExecutor(1)
+
+    async def work(self, call):
+        return await asyncio.get_running_loop().run_in_executor(self.thread, call)
+
+    @contextlib.asynccontextmanager
+    async def driving(self, seed=0):
+        """Let a page drive."""
+        player = Player(None, self.worlds, self.work, seed=seed, key="")
+        task = asyncio.create_task(player.play())
+        yield player
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def until(self, is_so):
+        """Wait for something, and let the worlds finish what they do."""
+        async with asyncio.timeout(20):
+            while not is_so():
+                await asyncio.sleep(0.01)
+
+
+def order(player, message):
+    player._commands.append(message)
+    player._work_wakes.set()
+
+
+def test_a_page_that_is_reloaded_while_a_world_loads_drives_that_world(monkeypatch):
+    loading, loaded = threading.Event(), threading.Event()
+
+    def open_pair(model, env_id=None):
+        loading.set()
+        assert loaded.wait(20)
+        return pair_of("new")
+
+    monkeypatch.setattr(worlds, "open_pair", open_pair)
+    monkeypatch.setattr(worlds, "bundled", lambda: ["new"])
+
+    async def reload():
+        pages = Pages()
+        async with pages.driving() as player:
+            await pages.until(lambda: pages.worlds.pair.truth.asked)
+            order(player, messages.World(do="world", model="new"))
+            await pages.until(loading.is_set)
+        async with pages.driving() as player:
+            await asyncio.sleep(0.05)
+            loaded.set()
+            await pages.until(lambda: hasattr(player, "drive") and player.drive.truth.asked)
+            assert player.drive.truth is pages.worlds.pair.truth
+            assert (player.drive.env.model.name, player.drive.truth.is_closed) == ("new", False)
+
+    asyncio.run(reload())
+
+
+def test_after_the_last_seed_comes_the_first_in_another_world_too(monkeypatch):
+    monkeypatch.setattr(worlds, "open_pair", lambda model, env_id=None: pair_of("new"))
+    monkeypatch.setattr(worlds, "bundled", lambda: ["new"])
+
+    async def change():
+        pages = Pages()
+        old = pages.worlds.pair.truth
+        async with pages.driving(seed=2**31 - 1) as player:
+            await pages.until(lambda: old.asked)
+            order(player, messages.World(do="world", model="new"))
+            await pages.until(lambda: pages.worlds.pair.truth is not old and pages.worlds.pair.truth.asked)
+            return [truth.asked[0][1] for truth in (old, pages.worlds.pair.truth)]
+
+    assert asyncio.run(change()) == [2**31 - 1, 0]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_that_no_drive_can_have_is_refused_at_once(seed):
+    with pytest.raises(EnvError, match="seed is a number from 0"):
+        play("no-such-model", seed=seed, opens_browser=False)
 
 
 def test_other_sites_and_other_names_are_refused(server):

@@ -9,6 +9,7 @@ import stable_baselines3
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecMonitor
+from tiny_models import make_spec, write_checkpoint
 
 from worldsim.errors import ActionError, EnvError
 from worldsim.sim import WorldModelVectorEnv
@@ -75,6 +76,25 @@ def test_options_of_stable_baselines_reach_their_stream(model):
         envs.set_attr("horizon", 1, indices=[0])
     with pytest.raises(EnvError, match="SameStep"):
         SB3VecEnv(WorldModelVectorEnv(2, model))
+
+
+def test_each_stream_gets_its_own_variation_through_the_libraries(tmp_path):
+    spec = make_spec(factor_names=("gravity",), factor_low=(0.0,), factor_high=(10.0,))
+    path = str(write_checkpoint(tmp_path / "m", spec))
+    asked = [{"variation": {"gravity": 3.0}}, {"variation": {"gravity": 9.0}}]
+    plain = WorldModelVectorEnv(2, path)
+    plain.reset(seed=0, options={"variation": [one["variation"] for one in asked]})
+    action = np.zeros(2, np.float32)
+    expected = plain.step(np.stack([action] * 2))[0]
+    parallel = WorldModelParallelEnv(2, path)
+    parallel.reset(seed=0, options={"stream_0": asked[0], "stream_1": asked[1]})
+    frames = parallel.step(dict.fromkeys(parallel.agents, action))[0]
+    np.testing.assert_array_equal(np.stack(list(frames.values())), expected)
+    envs = sb3_envs(path)
+    envs.seed(0)
+    envs.set_options(asked)
+    envs.reset()
+    np.testing.assert_array_equal(envs.step(np.stack([action] * 2))[0], expected)
 
 
 def test_pettingzoo_accepts_the_parallel_view(model):

@@ -80,7 +80,7 @@ def test_a_hybrid_has_the_spaces_of_its_truth(path, pair):
     assert pair[0].action_space == pair[1].action_space
     one, other = gym.make(ID, model=path), gym.make(TRUTH, **SMALL)
     assert one.observation_space == other.observation_space
-    assert one.spec.max_episode_steps == other.spec.max_episode_steps
+    assert one.unwrapped.horizon == other.spec.max_episode_steps
     one.close()
     other.close()
 
@@ -154,6 +154,31 @@ def test_branches_agree_with_where_they_come_from_and_a_rewind_with_what_was(env
         branch.close()
     assert _same(env.unwrapped.rewind(2), expected[1][0])
     assert _same([env.step(action) for action in _actions(4, seed=2)[2:]], expected[2:])
+
+
+def test_an_episode_ends_at_its_horizon_however_it_came_there(path):
+    env = gym.make(ID, model=path, horizon=4)
+    inner, action = env.unwrapped, np.zeros(2, np.float32)
+
+    def ends(env, num):
+        return [env.step(action)[3] for _ in range(num)]
+
+    env.reset(seed=3)
+    env.step(action)
+    kept = pickle.loads(pickle.dumps(inner.snapshot()))
+    assert ends(env, 3) == [False, False, True]
+    inner.rewind(2)
+    assert ends(env, 2) == [False, True]
+    inner.restore(kept)
+    (branch,) = inner.branch(1)
+    assert ends(env, 3) == ends(branch, 3) == [False, False, True]
+    env.reset(options={"snapshot": kept})
+    begun = inner.snapshot()
+    assert ends(env, 4) == [False, False, False, True], "a reset begins another episode"
+    inner.restore(begun)
+    assert ends(env, 4) == [False, False, False, True]
+    for made in (env, branch):
+        made.close()
 
 
 def test_sampling_in_several_steps_takes_noise_keyed_by_seed_and_time(path):
@@ -292,6 +317,7 @@ def test_wrong_use_is_said_and_changes_nothing(env, path):
         ({"render_mode": "human"}, EnvError, "render_mode"),
         ({"precision": "float16"}, EnvError, "precision"),
         ({"sampler_steps": 0}, EnvError, "sampler_steps"),
+        ({"horizon": 0}, EnvError, "horizon"),
         ({"device": "tpu"}, EnvError, "device"),
         ({"cameras": ("roof",)}, EnvError, "cameras"),
         ({"obs_modes": ()}, EnvError, "obs_modes"),

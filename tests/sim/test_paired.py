@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_models import SIZE, make_spec, write_checkpoint
 
-from worldsim.errors import ActionError, CheckpointError, EnvError
+from worldsim.errors import ActionError, CheckpointError, EnvError, PromptError
 from worldsim.sim import PairedEnv, WorldModelEnv
 from worldsim.testing import check_world_model_env
 
@@ -134,6 +134,39 @@ def test_a_prompt_reaches_both_worlds(pair):
         *_, info = pair.step(np.zeros(2, np.float32))
     assert info["prompt"] == "rain"
     assert pair.truth.unwrapped.snapshot().state.weather == "rain"
+
+
+def test_a_prompt_that_only_the_dream_understands_changes_the_dream_and_is_rewound_over(pair):
+    action = np.zeros(2, np.float32)
+    pair.reset(seed=SEED)
+    with pytest.raises(PromptError):
+        pair.truth.unwrapped.set_prompt("traffic")
+    pair.set_prompt("rain")
+    assert pair.set_prompt("traffic") == []
+    obs, *_, info = pair.step(action)
+    assert info["prompt"] == "traffic"
+    pair.rewind(1)
+    again, *_, info_again = pair.step(action)
+    np.testing.assert_array_equal(again, obs)
+    np.testing.assert_array_equal(info_again["truth"]["obs"], info["truth"]["obs"])
+
+
+def test_a_prompt_that_is_refused_leaves_both_worlds_as_they_were(pair):
+    action = np.zeros(2, np.float32)
+    pair.reset(seed=SEED)
+    kept = pair.snapshot()
+    obs, *_, info = pair.step(action)
+    for refused in (
+        lambda: pair.set_prompt("noon"),  # which the truth knows
+        lambda: pair.reset(seed=SEED + 5, options={"prompt": "noon"}),
+    ):
+        pair.restore(kept)
+        with pytest.raises(PromptError):
+            refused()
+        again, *_, info_again = pair.step(action)
+        np.testing.assert_array_equal(again, obs)
+        np.testing.assert_array_equal(info_again["truth"]["obs"], info["truth"]["obs"])
+        assert info_again["divergence"] == info["divergence"]
 
 
 def test_the_dream_goes_on_after_the_truth_has_ended(tmp_path):

@@ -192,6 +192,50 @@ def test_each_stream_may_have_its_own_prompt_and_start(envs, model):
     np.testing.assert_array_equal(obs[1], model.starts[0].frames[-1])
 
 
+def test_each_stream_may_have_its_own_variation(tmp_path):
+    spec = make_spec(factor_names=("gravity",), factor_low=(0.0,), factor_high=(10.0,))
+    envs = WorldModelVectorEnv(2, str(write_checkpoint(tmp_path / "m", spec)))
+    one, other = {"gravity": 3.0}, {"gravity": 9.0}
+
+    def frames_after(variation):
+        envs.reset(seed=0, options={"variation": variation})
+        return envs.step(actions_for(1, 2)[0])[0]
+
+    mixed = frames_after([one, other])
+    np.testing.assert_array_equal(mixed[0], frames_after(one)[0])
+    np.testing.assert_array_equal(mixed[1], frames_after(other)[1])
+    assert (frames_after([one, None])[1] != mixed[1]).any()
+
+
+@pytest.mark.parametrize("rows", [[0, -1], [0, -3, 2, 3], [-1, 0, 1, 2]], ids=str)
+def test_negative_indices_count_the_streams_from_the_end(envs, rows):
+    actions = actions_for(2)
+    envs.reset(seed=0)
+    envs.step(actions[0])
+    kept, chosen = envs.snapshot(), envs.snapshot(rows)
+    np.testing.assert_array_equal([moment.frame for moment in chosen], [kept[i].frame for i in rows])
+    expected = envs.step(actions[1])[0]
+    envs.restore(kept)
+    envs.restore(chosen, rows)
+    np.testing.assert_array_equal(envs.step(actions[1])[0], expected)
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, N], [0, 1, 2, -N - 1], [0, 1, 2, -2], [0, 1, 2, 2], [0.0]], ids=str)
+def test_streams_that_are_not_there_or_named_twice_are_refused_and_nothing_changes(envs, rows):
+    actions = actions_for(2)
+    envs.reset(seed=0)
+    kept = envs.snapshot()
+    envs.step(actions[0])
+    now = envs.snapshot()
+    expected = envs.step(actions[1])[0]
+    envs.restore(now)
+    with pytest.raises(EnvError, match="stream"):
+        envs.restore(kept[: len(rows)], rows)
+    with pytest.raises(EnvError, match="streams 0 to 3"):
+        envs.snapshot([N])
+    np.testing.assert_array_equal(envs.step(actions[1])[0], expected)
+
+
 def test_a_prompt_in_mid_episode_reaches_the_masked_streams_only(envs):
     actions = actions_for(2)
     envs.reset(seed=0)

@@ -41,7 +41,7 @@ class Moment:
     imagined_end: str
     """Why the imagined episode is over, or nothing."""
     true: TrueMoment
-    """The truth; after its end, its last moment."""
+    """The truth; after its end, its last moment. Its ``snapshot`` is kept elsewhere, and for fewer moments."""
     true_t: int
     """The step of ``true``: ``t``, or that of its end."""
     prompt: str
@@ -317,12 +317,14 @@ class Drive:
     def _add(self, moment: Moment) -> Moment:
         self.moments.append(moment)
         self._keep()
-        return moment
+        return self.now
 
     def _keep(self) -> None:
-        """Keep the present moment, and fewer of those long past."""
+        """Keep the present moment, and fewer of those long past; only what is kept holds the truth's state."""
         now = self.now
-        self._kept[now.t] = _Kept(self.env.snapshot(), now.true.snapshot)
+        true = now.true.snapshot or self._kept[max(self._kept)].true  # the truth is where it was when last kept
+        self._kept[now.t] = _Kept(self.env.snapshot(), true)
+        self.moments[-1] = replace(now, true=replace(now.true, snapshot=b""))
         for t in [t for t in self._kept if t and (now.t - t > _KEPT_SOME or (now.t - t > _KEPT_ALL and t % _EVERY))]:
             del self._kept[t]
 

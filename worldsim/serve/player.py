@@ -68,7 +68,7 @@ class Player:
     real_time: bool = True
 
     drive: Drive = field(init=False)
-    """Since this page is at the wheel."""
+    """Since this page is at the wheel, which is when it is told its key."""
     paused: bool = False
     policy: str | None = None
     _notices: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=64))
@@ -128,9 +128,9 @@ class Player:
 
     async def play(self) -> None:
         """Drive until cancelled."""
-        self._board(self.worlds.pair)
+        self._board(await self.work(lambda: self.worlds.pair))  # the page before may have left while a world loads
         self._commands.clear()  # whatever was asked for while others drove
-        self._commands.append(messages.Reset(do="reset", seed=self.seed))
+        self._commands.append(messages.Reset(do="reset"))
         due = time.monotonic()
         while True:
             if self._commands:
@@ -206,7 +206,7 @@ class Player:
             await self._attempt(lambda: drive.rewind(order.steps))
         elif isinstance(order, messages.Reset):
             seed = self.seed if order.seed is None else order.seed
-            self.seed, self.policy, self.paused = seed + 1, None, False
+            self.seed, self.policy, self.paused = (seed + 1) % 2**31, None, False
             await self._attempt(lambda: drive.reset(seed, order.prompt, order.variation))
         elif isinstance(order, messages.Branch):
             await self._attempt(drive.branch, shows=False)
@@ -238,7 +238,7 @@ class Player:
             pair = await self._attempt(lambda: self.worlds.go_to(order.model), shows=False)
             if pair is not None:
                 self._board(pair)
-                self._commands.appendleft(messages.Reset(do="reset", seed=self.seed))
+                self._commands.appendleft(messages.Reset(do="reset"))
         elif isinstance(order, messages.Sampler):
             drive.env.sampler_steps = order.steps
             await self._attempt(lambda: drive.now)

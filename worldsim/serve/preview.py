@@ -192,7 +192,7 @@ def _write(path: Path, film: _Film, prompt: str) -> Path:
             picture = labelled([(frames[t], f"{label}, {t * film.frame_dt:.1f} s") for t in chosen])
         picture.save(path)
     else:
-        pictures = [labelled([(frames[t], label) for label, frames in film.views.items()]) for t in range(num_frames)]
+        pictures = (labelled([(frames[t], label) for label, frames in film.views.items()]) for t in range(num_frames))
         path.write_bytes(_ENCODERS[path.suffix](pictures, film.frame_dt))
     return path
 

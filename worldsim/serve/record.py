@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -40,34 +41,36 @@ def mp4_bytes(imagined: Rollout, true: Rollout) -> bytes:
     return mp4_film(_side_by_side(imagined, true), true.control_dt)
 
 
-def gif_film(frames: Sequence[Image.Image], frame_dt: float) -> bytes:
-    """Return pictures as an animated GIF, ``frame_dt`` seconds each."""
+def gif_film(frames: Iterable[Image.Image], frame_dt: float) -> bytes:
+    """Return pictures, at least one, as an animated GIF, ``frame_dt`` seconds each."""
     out = io.BytesIO()
-    first, *rest = [frame.quantize(128, Image.Quantize.FASTOCTREE) for frame in frames]
+    rest = (frame.quantize(128, Image.Quantize.FASTOCTREE) for frame in frames)
+    first = next(rest)
     first.save(out, "GIF", save_all=True, append_images=rest, duration=round(1000 * frame_dt), loop=0, optimize=False)
     return out.getvalue()
 
 
-def mp4_film(frames: Sequence[Image.Image], frame_dt: float) -> bytes:
-    """Return pictures as an H.264 film, ``frame_dt`` seconds each.
+def mp4_film(frames: Iterable[Image.Image], frame_dt: float) -> bytes:
+    """Return pictures, at least one, as an H.264 film, ``frame_dt`` seconds each.
 
     Raises:
         MissingExtraError: If PyAV is not installed.
     """
     rate = Fraction(1 / frame_dt).limit_denominator(1000)
+    rest = (np.asarray(frame) for frame in frames)
+    first = next(rest)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.mp4"
-        with FilmWriter(path, frames[0].height, frames[0].width, rate, extra="play") as film:
-            film.add(np.asarray(frame) for frame in frames)
+        with FilmWriter(path, first.shape[0], first.shape[1], rate, extra="play") as film:
+            film.add(chain([first], rest))
         return path.read_bytes()
 
 
-def _side_by_side(imagined: Rollout, true: Rollout) -> list[Image.Image]:
+def _side_by_side(imagined: Rollout, true: Rollout) -> Iterator[Image.Image]:
+    """Yield the pictures one by one: enlarged, those of a long drive would fill the memory."""
     sides = (("truth", true), ("imagined", imagined))
-    return [
-        labelled([(r.obs[min(t, len(r))], label + " (ended)" * (t > len(r))) for label, r in sides])
-        for t in range(max(len(imagined), len(true)) + 1)
-    ]
+    for t in range(max(len(imagined), len(true)) + 1):
+        yield labelled([(r.obs[min(t, len(r))], label + " (ended)" * (t > len(r))) for label, r in sides])
 
 
 def labelled(frames: Sequence[tuple[np.ndarray, str]]) -> Image.Image:

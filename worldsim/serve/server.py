@@ -40,7 +40,7 @@ def play(
         host: Address to listen on. Beyond this machine, the page's address carries a token.
         port: Port; 0 takes a free one.
         opens_browser: Whether to open the page.
-        seed: Env seed of a page's first drive.
+        seed: Env seed of a page's first drive, 0 to 2^31 - 1.
         real_time: Whether the worlds keep their own time at first, else they go as fast as they can.
         sampler_steps: Denoiser calls per frame at first.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -51,7 +51,7 @@ def play(
     Raises:
         MissingExtraError: If the extra ``play`` is not installed.
         CheckpointError: If there is no such model.
-        EnvError: If the truth cannot be made or does not fit the model, or the port is taken.
+        EnvError: If the truth cannot be made or does not fit the model, the seed is out of range, or the port is taken.
     """
     try:
         import fastapi  # noqa: F401
@@ -62,6 +62,8 @@ def play(
     from worldsim.serve.app import make_app
     from worldsim.serve.worlds import Worlds, open_pair
 
+    if not 0 <= seed < 2**31:
+        raise EnvError(f"seed is a number from 0 to {2**31 - 1}; got {seed}")
     listener = _listen(host, port)
     options = {"sampler_steps": sampler_steps, "device": device, "threads": threads}
     worlds = Worlds(open_pair(model, env_id, uncertainty=uncertainty, **options), options)

@@ -102,7 +102,7 @@ class TrueWorld:
         self._env, self._to_frame = make_image_env(env_id, {**self._kwargs, "max_episode_steps": -1})
         self._world: Any = self._env.unwrapped
         self._policies: dict[str, Any] = {}
-        self._cameras = _cameras_of(self._world)
+        self._cameras = _cameras_of(self._world, self._kwargs)
         self._camera = self._cameras[0] if self._cameras else ""
         self._view: np.ndarray | None = None
 
@@ -249,8 +249,7 @@ class TrueWorld:
         """Make the env anew, seen from a camera beside its own."""
         own = self._cameras[0]
         self._env.close()
-        seen_from = {} if camera == own else {"cameras": (own, camera)}
-        kwargs = {**self._kwargs, **seen_from, "max_episode_steps": -1}
+        kwargs = {**self._kwargs, "cameras": tuple(dict.fromkeys((own, camera))), "max_episode_steps": -1}
         self._env = gym.make(self._id, disable_env_checker=True, **kwargs)
         self._world, self._camera = self._env.unwrapped, camera
         self._to_frame = (lambda obs: obs) if camera == own else (lambda obs: obs[f"rgb/{own}"])
@@ -270,6 +269,7 @@ class TrueWorld:
             snapshot=pickle.dumps((kept, self._frame, self._info, self._seed, self._options, actions)),
             events=tuple(_told(event) for event in self._info.get("events", ())),
             caption=None if caption is None else (caption["en"], caption["zh"]),
+            view=self._view,
             **ends,
         )
 
@@ -376,11 +376,12 @@ def _said(event: Any) -> str:
     return str(event.get("en") or event.get("name")) if isinstance(event, Mapping) else str(event)
 
 
-def _cameras_of(world: Any) -> tuple[str, ...]:
+def _cameras_of(world: Any, env_kwargs: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the cameras that a world can be made with, the one of its frames first."""
     if "cameras" not in inspect.signature(type(world).__init__).parameters or not hasattr(world, "snapshot"):
         return ()
-    return tuple(getattr(world, "scene_card", {}).get("cameras", {}))
+    own = tuple(env_kwargs.get("cameras", ()))[:1]
+    return tuple(dict.fromkeys((*own, *getattr(world, "scene_card", {}).get("cameras", {}))))
 
 
 def _choices(factor: Any) -> tuple[str, ...]:

@@ -38,8 +38,10 @@ class HybridSnapshot:
     seed: int
     """Of the noise."""
     elapsed: int
-    """Steps since the reset."""
+    """Steps since the first frame that was drawn upon nothing; the noise is keyed by it."""
     renderer_sha: str
+    begun: int = 0
+    """``elapsed`` when the episode began: more than 0 if it began from a snapshot."""
 
     def __post_init__(self) -> None:
         self.frames.setflags(write=False)
@@ -58,7 +60,8 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
 
     ## Rewards, Starting State and Episode End
     Those of the truth, reset options included: a prompt changes the truth, and what it changes there is drawn. A
-    ``snapshot`` of a hybrid goes on with the frame that it showed; the truth's own snapshot is drawn anew.
+    ``snapshot`` of a hybrid goes on with the frame that it showed; the truth's own snapshot is drawn anew. The count of
+    steps to ``horizon`` is part of the moment: it is restored, rewound and branched with it.
 
     ## Info
     The truth's; with ``truth_obs`` also ``truth_obs``, what the truth would have shown: {"rgb/camera": frame}.
@@ -73,6 +76,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         model: Name of a bundled renderer, path of a checkpoint or run, or a loaded renderer.
         env_id: The truth; None takes the one that the renderer learned from.
         render_mode: None or ``rgb_array``, which shows the first camera.
+        horizon: Steps after which an episode is truncated; None takes the truth's own limit.
         obs_modes, cameras: As the truth takes them.
         sampler_steps: Denoiser calls per frame; None takes the checkpoint's.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -96,6 +100,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         env_id: str | None = None,
         render_mode: str | None = None,
         *,
+        horizon: int | None = None,
         obs_modes: Sequence[str] = ("rgb",),
         cameras: Sequence[str] = ("front",),
         sampler_steps: int | None = None,
@@ -106,6 +111,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         **truth: Any,
     ) -> None:
         options = {
+            "horizon": horizon,
             "obs_modes": obs_modes,
             "cameras": cameras,
             "sampler_steps": sampler_steps,
@@ -120,6 +126,8 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
             raise EnvError(f"render_mode is None or 'rgb_array'; got {render_mode!r}")
         if precision not in ("auto", "float32", "bfloat16"):
             raise EnvError(f"precision is auto, float32 or bfloat16; got {precision!r}")
+        if horizon is not None and horizon < 1:
+            raise EnvError(f"horizon is a number of steps, at least 1; got {horizon}")
         check_arguments(sampler_steps=sampler_steps, guidance=1.0, threads=threads)
         device = pick_device(device)
         self.model = model if isinstance(model, Renderer) else load_renderer(model).to(device)
@@ -127,7 +135,10 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         self.sampler_steps, self.threads = sampler_steps, threads
         self.bfloat16 = precision == "bfloat16" or (precision == "auto" and compute_dtype(device) == torch.bfloat16)
         self.truth_obs = truth_obs
-        self.truth = self._make_truth(env_id, obs_modes, cameras, truth)
+        made = self._make_truth(env_id, obs_modes, cameras, truth)
+        self.truth: Any = made.unwrapped
+        limit = made.spec.max_episode_steps if made.spec else None
+        self.horizon = limit if horizon is None else horizon
         self._cameras = tuple(cameras)
         self._wanted = tuple(obs_modes)
         self._is_frame = False
@@ -147,7 +158,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
 
     def _make_truth(
         self, env_id: str | None, obs_modes: Sequence[str], cameras: Sequence[str], truth: Mapping[str, Any]
-    ) -> Any:
+    ) -> gym.Env:
         spec = self.model.spec
         env_id = env_id or spec.env_id
         hidden = dict.fromkeys([*(mode for mode in obs_modes if mode != "rgb"), *PLAIN_MODES])
@@ -156,7 +167,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         if not obs_modes or isinstance(obs_modes, str) or len(set(obs_modes)) < len(obs_modes):
             raise EnvError(f"obs_modes must be a list of the modes of {env_id}, each once; got {obs_modes!r}")
         try:
-            env = gym.make(env_id, disable_env_checker=True, **kwargs).unwrapped
+            env = gym.make(env_id, disable_env_checker=True, **kwargs)
         except TypeError as error:
             raise EnvError(f"{env_id} cannot be drawn: it takes no obs_modes, or no {list(truth)} ({error})") from None
         space = env.observation_space
@@ -194,6 +205,7 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         else:
             self._frames, self._seed, self._elapsed = None, noise_seed, 0
             self._frames = self._draw(obs)
+        self._begun = self._elapsed
         self._tape = Tape(self.snapshot())
         return self._shown(obs), self._told(obs, info)
 
@@ -223,10 +235,11 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
             seed=self._seed,
             elapsed=self._elapsed,
             renderer_sha=self.model.sha,
+            begun=self._begun,
         )
 
     def restore(self, snapshot: HybridSnapshot) -> None:
-        """Continue from a snapshot, bit for bit, frames included.
+        """Continue from a snapshot, bit for bit, its frames and count of steps included.
 
         Raises:
             EnvError: If it is of another renderer or other cameras.
@@ -280,7 +293,8 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         obs, reward, terminated, truncated, info = self.truth.step(action)
         self._elapsed += 1
         self._frames = self._draw(obs)
-        return obs, reward, terminated, truncated, info
+        is_late = self.horizon is not None and self._elapsed - self._begun >= self.horizon
+        return obs, reward, terminated, truncated or is_late, info
 
     def _draw(self, obs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return what the cameras show, (C, H, W, 3) uint8; camera c has the noise of seed + c."""
@@ -314,7 +328,8 @@ class HybridEnv(gym.Env[Obs, Any], EzPickle):
         return {**info, "truth_obs": {f"rgb/{name}": obs[f"rgb/{name}"] for name in self._cameras}}
 
     def _take(self, snapshot: HybridSnapshot) -> None:
-        self._frames, self._seed, self._elapsed = snapshot.frames.copy(), snapshot.seed, snapshot.elapsed
+        self._frames, self._seed = snapshot.frames.copy(), snapshot.seed
+        self._elapsed, self._begun = snapshot.elapsed, snapshot.begun
 
     def _checked(self, snapshot: Any) -> HybridSnapshot:
         if not isinstance(snapshot, HybridSnapshot):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from gymnasium.utils import EzPickle
 
 from worldsim.collect import policies_of
 from worldsim.collect.worker import make_image_env
-from worldsim.errors import EnvError
+from worldsim.errors import EnvError, PromptError
 from worldsim.metrics import mse, psnr
 from worldsim.sim.env import WorldModelEnv
 from worldsim.sim.stream import Snapshot, open_model
@@ -172,12 +173,14 @@ class PairedEnv(gym.Env[np.ndarray, Any], EzPickle):
 
         Raises:
             EnvError: If the truth keeps ending in the warm-up, or an option is unknown to it.
-            PromptError: If no word of the prompt was understood.
+            PromptError: If no word of the prompt was understood; nothing has changed then.
         """
-        super().reset(seed=seed)
-        dream_seed = int(self.np_random.integers(2**31))
         options = dict(options or {})
         prompt = options.pop("prompt", None)
+        if prompt is not None:
+            self.model.understand(prompt)
+        super().reset(seed=seed)
+        dream_seed = int(self.np_random.integers(2**31))
         for _ in range(_MAX_TRIES):
             drawn = int(self.np_random.integers(*_TEST_SEEDS))
             frames, actions = self._warmed_up(drawn if seed is None else seed, options)
@@ -259,15 +262,19 @@ class PairedEnv(gym.Env[np.ndarray, Any], EzPickle):
         return pairs
 
     def set_prompt(self, text: str) -> list[str]:
-        """Ask the dream for something else, and the truth too if it can change; returns the words unknown to the dream.
+        """Ask the dream for something else, and the truth too if it can; returns the words unknown to the dream.
 
         Raises:
-            PromptError: If no word was understood.
+            EnvError: Before a reset.
+            PromptError: If the dream understood no word; nothing has changed then.
         """
-        unknown = self.dream.set_prompt(text)
+        now = self._present()
+        self.model.understand(text)
         change = getattr(self.truth.unwrapped, "set_prompt", None)
-        if change is not None and not self._present().ended:
-            change(text)
+        if change is not None and not now.ended:
+            with contextlib.suppress(PromptError):  # a word that only the dream knows
+                change(text)
+        unknown = self.dream.set_prompt(text)
         if self._tape is not None:
             self._tape.mark(self.snapshot())
         return unknown

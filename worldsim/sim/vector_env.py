@@ -29,7 +29,7 @@ from worldsim.sim.uncertainty import Calibration, open_gauge
 
 __all__ = ["WorldModelVectorEnv"]
 
-_PER_STREAM = ("prompt", "start", "snapshot")
+_PER_STREAM = ("prompt", "start", "snapshot", "variation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,8 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
     """N independent streams of one world model, imagined as one batch.
 
     A stream with seed s is what ``WorldModelEnv`` gives for seed s; ``reset(seed=s)`` seeds stream i with s + i.
-    In reset options, ``prompt``, ``start`` and ``snapshot`` are one for all streams or a list with one (or None) for
-    each; ``reset_mask`` (N,) bool resets only some. An automatic reset draws from the checkpoint's starts.
+    In reset options, ``prompt``, ``start``, ``snapshot`` and ``variation`` are one for all streams or a list with one
+    (or None) for each; ``reset_mask`` (N,) bool resets only some. An automatic reset draws from the model's starts.
 
     Args:
         num_envs: Number of streams N.
@@ -220,7 +220,11 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         return tuple(frame.copy() for frame in self._frames) if self.render_mode == "rgb_array" else None
 
     def snapshot(self, indices: Sequence[int] | None = None) -> list[Snapshot]:
-        """Return the present moment of each stream, or of the given ones."""
+        """Return the present moment of each stream, or of the given ones; negative indices count from the end.
+
+        Raises:
+            EnvError: Before a reset, or if there is no such stream.
+        """
         if self._state is None:
             raise EnvError("snapshot() needs an episode; call reset() first")
         return [
@@ -232,16 +236,19 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
                 ended=bool(self._ended[i]),
                 model_sha=self.model.sha,
             )
-            for i in (range(self.num_envs) if indices is None else indices)
+            for i in self._rows(indices)
         ]
 
     def restore(self, snapshots: Sequence[Snapshot], indices: Sequence[int] | None = None) -> None:
         """Continue each stream, or the given ones, from a snapshot; one moment given N times is a branch into N.
 
         Raises:
-            EnvError: If the numbers differ, another model imagined a snapshot, or streams are left out before a reset.
+            EnvError: If the numbers differ, there is no such stream or it is given twice, another model imagined a
+                snapshot, or streams are left out before a reset.
         """
-        rows = list(range(self.num_envs) if indices is None else indices)
+        rows = self._rows(indices)
+        if len(set(rows)) < len(rows):
+            raise EnvError(f"restore takes each stream once; got {indices}")
         if len(rows) != len(snapshots):
             raise EnvError(f"restore needs one snapshot per stream: {len(rows)} streams, {len(snapshots)} snapshots")
         for snapshot in snapshots:
@@ -348,6 +355,14 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             ended=self._ended.copy(),
             rngs=tuple(rng.bit_generator.state for rng in self._rngs),
         )
+
+    def _rows(self, indices: Sequence[int] | None) -> list[int]:
+        """Return the streams that indices mean, each 0 to N - 1."""
+        rows = np.arange(self.num_envs)
+        try:
+            return rows.tolist() if indices is None else rows[list(indices)].tolist()
+        except IndexError:
+            raise EnvError(f"there are the streams 0 to {self.num_envs - 1}; got {indices}") from None
 
     def _mask(self, mask: Any) -> np.ndarray:
         if mask is None:
