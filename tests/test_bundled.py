@@ -54,12 +54,13 @@ def test_a_bundled_model_says_what_it_learned_from(name):
     assert model.metrics["compare"]["checkpoint_sha"] == model.sha
 
 
-def test_the_imagined_city_begins_from_text_alone():
-    model = worldsim.load("city-64")
+@pytest.mark.parametrize("name", ["city-64", "city-128"])
+def test_the_imagined_city_begins_from_text_alone(name):
+    model = worldsim.load(name)
     prompts = ["a clear day at noon", "晴朗的白天", "deep night", "漆黑的夜晚", "thick fog by day"]
     frames = model.first_frames([prompt for prompt in prompts for _ in range(4)], [*range(4)] * 5)
     light = frames.mean(axis=(1, 2, 3)).reshape(5, 4)
-    sky = frames[:, :16].astype(float).mean(axis=(1, 2)).reshape(5, 4, 3)
+    sky = frames[:, : model.spec.height // 4].astype(float).mean(axis=(1, 2)).reshape(5, 4, 3)
     blue = sky[..., 2] - sky[..., 0]
     assert light[:2].min() > light[2:4].max() + 20
     assert (blue[0] > blue[4]).all()

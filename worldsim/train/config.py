@@ -52,7 +52,7 @@ class TrainConfig(Budget):
     """Share of the budget after which windows with the model's own frames as context are mixed in."""
     own_frames_share: float = 0.75
     """Share of the steps after that which use them."""
-    several_steps_share: float = 0.2
+    several_steps_share: float = 0.1
     """Share of those, but for deep ones, in which the model imagines by two or four sampler steps in place of its
     default, and learns from what those steps meet, so that one checkpoint can be sampled by any of them."""
     deep_share: float = 0.2
