@@ -371,11 +371,6 @@ def _as_ours(error: Exception) -> WorldsimError:
     return error if isinstance(error, WorldsimError) else EnvError(f"the true world failed: {error!r}")
 
 
-def _said(event: Any) -> str:
-    """Return an event as a sentence."""
-    return str(event.get("en") or event.get("name")) if isinstance(event, Mapping) else str(event)
-
-
 def _cameras_of(world: Any, env_kwargs: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the cameras that a world can be made with, the one of its frames first."""
     if "cameras" not in inspect.signature(type(world).__init__).parameters or not hasattr(world, "snapshot"):
