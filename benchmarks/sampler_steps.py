@@ -25,7 +25,7 @@ from worldsim.evaluate.clips import Clip, record_clips
 from worldsim.evaluate.imagine import action_matrix, noise_seed
 from worldsim.evaluate.setting import provenance
 from worldsim.evaluate.uncertainty import VALIDATION_SEED
-from worldsim.metrics import gradient_energy, squared_error
+from worldsim.metrics import gradient_energy, pooled_ratio, skill, squared_error
 from worldsim.model import WorldModel
 
 _SHOWN = (1, 4, 8, 16, 32, 64)
@@ -95,10 +95,10 @@ def _row(model: WorldModel, clips: Sequence[Clip], horizon: int, num_steps: int,
     return {
         "sampler_steps": num_steps,
         "samples": samples,
-        "skill": (1 - sums["one"] / sums["copy"]).tolist(),
-        "skill_of_mean": (1 - sums["mean"] / sums["copy"]).tolist(),
-        "sharpness": (sums["edges"] / sums["true_edges"]).tolist(),
-        "spread": np.sqrt(sums["variance"] / sums["pixels"]).tolist(),
+        "skill": skill(sums["one"], sums["copy"]).tolist(),
+        "skill_of_mean": skill(sums["mean"], sums["copy"]).tolist(),
+        "sharpness": pooled_ratio(sums["edges"], sums["true_edges"]).tolist(),
+        "spread": np.sqrt(pooled_ratio(sums["variance"], sums["pixels"])).tolist(),
         "frames_per_second": len(contexts) * horizon / seconds,
     }
 

@@ -33,7 +33,7 @@ _LEAST_TOLD = 0.1  # of a direction of what is told, of the spread of the widest
 _SPREAD_TOLD = 3.0  # of what is told: the larger, the faster its layer learns to hear it
 _SHIFT = 3.0  # of the sampler towards noise, where the colours of a frame are decided (Esser et al. 2024)
 _ENLARGING_LAYERS = 4
-_AT_ONCE = 256  # frames, so that the memory a fit takes does not grow with their number
+_AT_ONCE = 256  # frames of a fit that are taken apart at once, in double precision
 _LEAST_VALUE = 0.02  # of a principal component, in units where a frame spans [-1, 1]
 
 
@@ -255,7 +255,9 @@ class FirstFrameNet(nn.Module):
         A world model's encoded prompts are small and all alike (a spread of .03 at city-64): in their own units a
         network hardly hears them.
         """
-        self.codes.fit(torch.cat([self.small(part) for part in frames.split(_AT_ONCE)]))
+        device = self.told_mean.device
+        self.codes.fit(torch.cat([self.small(part.to(device)) for part in frames.split(_AT_ONCE)]))
+        conditions = conditions.to(device)
         centred = conditions.double() - conditions.double().mean(dim=0)
         variance, basis = torch.linalg.eigh(centred.mT @ centred / len(centred))
         std = variance.clamp_min(0).sqrt()

@@ -195,16 +195,15 @@ class _Trainer(TrainingRun):
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})  # of settings, those of now
             self.step, self.elapsed_s, self.history = saved["step"], saved["elapsed_s"], saved["history"]
         else:
-            parent = None if init is None else load(init)
-            if parent is not None:
-                inherit_first_frames(self.net, parent)
             rng = np.random.Generator(np.random.Philox(key=[settings.seed, -1]))  # of no step
             some = rng.choice(self.data.num_frames, min(_FITTED, self.data.num_frames), replace=False)
             at = torch.from_numpy(np.sort(some))
             part = torch.from_numpy(rng.integers(1 + _CUTS, size=len(at)))
             told = self._conditions(self.data, self.encoded, at, part=part)
             self.net.fit(self.data.frames[at], told)
-            if parent is not None:
+            if init is not None:
+                parent = load(init)
+                inherit_first_frames(self.net, parent)
                 theirs = self._read(self.data, parent)[0]
                 inherit_told(self.net, told, parent, self._conditions(self.data, theirs, at, part=part))
         self.average = copy.deepcopy(self.net).requires_grad_(False)

@@ -91,12 +91,12 @@ def _enlarged(weights: Mapping[str, torch.Tensor], config: ModelConfig, times: i
 
 
 def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
-    """Copy what draws a parent's first frames into a new network, but for the codes and what enlarges them.
+    """Copy what draws a parent's first frames into a new network, but for what enlarges them and how texts are heard.
 
     Args:
         net: Filled in place.
         parent: Whose network has the same width, depth and number of patches and is told as much; its patches and
-            their codes may be of other sizes, and then it learns anew what they are.
+            their codes may be of other sizes, and then those of the new one stay and what they say is learned anew.
 
     Raises:
         CheckpointError: If it has no such network.
@@ -104,9 +104,9 @@ def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
     theirs = parent.first_frame_net
     if theirs is None:
         raise CheckpointError(f"{parent.name} cannot be the beginning: it draws no first frames")
-    own, kept = net.state_dict(), ("codes.", "enlarger.", "told_")
+    own, kept = net.state_dict(), ("enlarger.", "told_")
     if net.codes.basis.shape != theirs.codes.basis.shape:
-        kept += ("enter.", "leave.")
+        kept += ("codes.", "enter.", "leave.")
     weights = {name: value for name, value in theirs.state_dict().items() if not name.startswith(kept)}
     expected = {name: tuple(value.shape) for name, value in own.items() if not name.startswith(kept)}
     found = {name: tuple(value.shape) for name, value in weights.items()}
@@ -124,8 +124,6 @@ def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
 def inherit_told(net: FirstFrameNet, told: torch.Tensor, parent: WorldModel, theirs: torch.Tensor) -> None:
     """Let a new network hear what its own world model encodes as a parent's network hears what the parent encodes.
 
-    Where both draw by codes of one shape, its codes become the parent's too.
-
     Args:
         net: With the parent's weights; its scales are found anew, as the linear map that is nearest.
         told: (M, C) conditions of some captions, as its own world model encodes them.
@@ -142,8 +140,6 @@ def inherit_told(net: FirstFrameNet, told: torch.Tensor, parent: WorldModel, the
     inverse = torch.linalg.solve(square + ridge, centred.mT @ (heard - heard.mean(dim=0)))
     net.told_mean.copy_(mean - heard.mean(dim=0) @ torch.linalg.pinv(inverse, rtol=1e-3))
     net.told_inverse.copy_(inverse)
-    if net.codes.basis.shape == source.codes.basis.shape and net.codes.shift.shape == source.codes.shift.shape:
-        net.codes.load_state_dict(source.codes.state_dict())
 
 
 def _words(networks: Networks, parent: WorldModel, theirs: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from worldsim.metrics import gradient_energy, psnr, squared_error
+from worldsim.metrics import gradient_energy, pooled_ratio, psnr, skill, squared_error
 from worldsim.model import Renderer
 from worldsim.train.pairs import Pairs
 
@@ -85,18 +84,15 @@ def score(frames: np.ndarray, pairs: Pairs) -> dict[str, Any]:
     groups = np.array([_group(episode) for episode in pairs.episodes])[owner]
     cameras = np.array([episode["camera"] for episode in pairs.episodes])[owner]
 
-    def ratio(value: float, of: float) -> float:
-        return value / of if of else math.nan
-
     def figures(mask: np.ndarray) -> dict[str, float]:
-        total = {name: float(values[mask & counts].sum()) for name, values in sums.items()}
+        total = {name: np.asarray(values[mask & counts].sum()) for name, values in sums.items()}
         num = float((mask & counts).sum()) * num_pixels
         return {
-            "psnr": float(psnr(np.array(total["error"] / num))),
-            "psnr_plain": float(psnr(np.array(total["plain"] / num))),
-            "skill": 1 - ratio(total["error"], total["plain"]),
-            "sharpness": ratio(total["edges"], total["true_edges"]),
-            "change": ratio(total["change"], total["true_change"]),
+            "psnr": float(psnr(total["error"] / num)),
+            "psnr_plain": float(psnr(total["plain"] / num)),
+            "skill": float(skill(total["error"], total["plain"])),
+            "sharpness": float(pooled_ratio(total["edges"], total["true_edges"])),
+            "change": float(pooled_ratio(total["change"], total["true_change"])),
             "flicker": float(np.sqrt(total["flicker"] / num)),
             "frames": int((mask & counts).sum()),
         }
