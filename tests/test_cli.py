@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from tiny_models import SIZE, make_spec, write_checkpoint
 
-from worldsim import cli, evaluate
+from worldsim import __main__, evaluate
 from worldsim._console import figure, write_json
 from worldsim._register import DREAMS, HYBRIDS, TRUTHS
 from worldsim.cli import run
 from worldsim.errors import EnvError
 from worldsim.model import bundled, bundled_renderers
-from worldsim.rollout import Rollout
+from worldsim.rollout import Caption, Rollout
 from worldsim.store import RolloutStore
 
 NOISE = re.compile(r"[a-z ]+: \d+/\d+$|pybullet build time")
@@ -141,6 +141,16 @@ def test_figures_are_short():
         (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--env-kwargs", "{{height"], "JSON object"),
         (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--env-kwargs", "[1]"], "JSON object"),
         (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--policy", "drunk"], "drunk"),
+        (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--seed", "-1"], "seed"),
+        (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--codec", "foo"], "zstd"),
+        (["collect", "worldsim/City-v0", "-n", "1", "-o", "s3://bucket/x"], "an address"),
+        (["import", "{tmp}/nowhere", "-o", "{tmp}/s"], "does not exist"),
+        (["import", "{tmp}", "-o", "{tmp}/s"], "looks like none"),
+        (["compare", "--seed", "-1"], "seed"),
+        (["preview", "rain", "--seed", "-1"], "seed"),
+        (["doctor", "--seed", "-1"], "seed"),
+        (["bench", "physics", "--model", "lab-64", "--clips", "{tmp}", "--truth", "{tmp}/t"], "--truth"),
+        (["bench", "physics", "--export", "{tmp}"], "exists already"),
         (["verify", "{tmp}"], "not a rollout store"),
         (["inspect", "{tmp}/nowhere"], "not a rollout store"),
         (["train", "--data", "{tmp}/nowhere", "-o", "{tmp}/run", "--steps", "1"], "not a rollout store"),
@@ -167,6 +177,30 @@ def test_a_users_error_costs_one_or_two_lines_and_exit_code_2(arguments, message
         assert message in capfd.readouterr().err
         return
     assert message in complaint(*(argument.format(tmp=tmp_path) for argument in arguments))
+    assert not (tmp_path / "s").exists(), "a command that cannot begin leaves nothing behind"
+
+
+def test_brackets_are_text(tmp_path, capsys):
+    path = tmp_path / "a [/1] store"
+    rollout = Rollout(
+        obs=np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8),
+        action=np.zeros((4, 2), np.float32),
+        reward=np.zeros(4, np.float32),
+        terminated=np.zeros(4, bool),
+        truncated=np.arange(4) == 3,
+        caption=(Caption(t=0, en="pick [/INST] the [red] block", zh="拿起 [红] 块"),),
+    )
+    RolloutStore.create(path).append([rollout])
+    assert run(["verify", str(path)]) == 0
+    assert run(["inspect", str(path)]) < 2
+    out = " ".join(capsys.readouterr().out.split())
+    assert "[/INST]" in out and "[red]" in out and "a [/1] store" in out
+
+
+def test_a_group_without_a_command_shows_its_help_and_no_empty_complaint(capsys):
+    assert run(["bench"]) == 2
+    out, err = capsys.readouterr()
+    assert "physics" in out + err and "worldsim: \n" not in err
 
 
 def test_a_store_cut_off_in_mid_file_is_one_line_and_verify_names_the_file(store, complaint, capfd):
@@ -326,4 +360,21 @@ def test_a_warning_is_one_line(monkeypatch, capsys):
 
 def test_the_installed_command_is_this_one():
     (script,) = metadata.entry_points(group="console_scripts", name="worldsim")
-    assert script.load() is cli.main
+    assert script.load() is __main__.main
+
+
+def test_ctrl_c_while_loading_is_as_quiet_as_later():
+    code = (
+        "import sys, builtins; load = builtins.__import__\n"
+        "def slow(name, *rest, **more):\n"
+        "    if name == 'worldsim.cli': raise KeyboardInterrupt\n"
+        "    return load(name, *rest, **more)\n"
+        "import worldsim.__main__; builtins.__import__ = slow; worldsim.__main__.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "worldsim: stopped by Ctrl-C\n")
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "worldsim", "version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("worldsim ")

@@ -1,10 +1,13 @@
 """Pages: lossless frames, data that cannot break out of its element, charts with gaps."""
 
+import base64
+import io
 import json
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from worldsim.errors import EnvError
 from worldsim.page import Scene, Series, Track, chart_html, page_html, player_html
@@ -45,6 +48,30 @@ def test_actions_keep_two_digits_and_choices_stay_whole():
     picks = Scene(title="b", tracks=tracks(3, 3), actions=np.array([2, 0]))
     scenes = data_of(player_html([moves, picks], frame_dt=0.1))["scenes"]
     assert scenes[0]["actions"] == [[0.12, -1.0], [1.0, 0.5]] and scenes[1]["actions"] == [2, 0]
+
+
+@pytest.mark.parametrize(("num", "size"), [(5, 16), (1200, 128), (3000, 64)])
+def test_a_sheet_stays_within_what_an_image_may_be(num, size):
+    frames = np.zeros((num, size, size, 3), np.uint8)
+    frames[:, 0, 0, 0] = np.arange(num) % 251
+    scene = data_of(player_html([Scene(title="a", tracks=[Track(label="a", frames=frames)])], frame_dt=0.1))["scenes"][
+        0
+    ]
+    sheet = np.array(Image.open(io.BytesIO(base64.b64decode(scene["sheets"][0].partition(",")[2]))))
+    columns, last = scene["columns"], num - 1
+    assert max(sheet.shape[:2]) <= 16_383
+    assert sheet[last // columns * size, last % columns * size, 0] == last % 251
+
+
+def test_a_sheet_of_too_many_frames_is_refused_in_words():
+    frames = np.broadcast_to(np.zeros((1, 256, 256, 3), np.uint8), (4000, 256, 256, 3))
+    with pytest.raises(EnvError, match="at most"):
+        player_html([Scene(title="a", tracks=[Track(label="a", frames=frames)])], frame_dt=0.1)
+
+
+def test_a_chart_of_one_value_draws_a_dot():
+    points = re.findall(r'<polyline[^>]*points="([^"]*)"', chart_html("skill", [Series(label="model", values=[0.5])]))
+    assert len(points) == 1 and len(points[0].split()) == 2
 
 
 def test_a_chart_breaks_its_line_where_a_value_is_missing():

@@ -36,7 +36,7 @@ def speed(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="About a minute.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Some minutes, for figures to publish; the default.")] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of actions, streams and the truth's episodes.")] = _TEST_SEED,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of actions, streams, the truth's episodes.")] = _TEST_SEED,
     device: Device = "auto",
     threads: Threads = None,
     json_target: Json = None,
@@ -185,6 +185,11 @@ def physics(
         "scenarios": tuple(scenarios.split(",")) if scenarios else None,
     }
     plan = replace(plan, **{name: value for name, value in changes.items() if value is not None})
+    of_suites = {"--minutes": minutes, "--truth": truth, "--scenarios": scenarios}
+    if clips is not None and (given := [name for name, value in of_suites.items() if value is not None]):
+        raise EnvError(f"clips from elsewhere have no truth to ask and are scored all at once: leave {given[0]} out")
+    if export is not None and export.exists():
+        raise EnvError(f"{export} exists already; choose a new folder for the scenes")
     out = console(json_target)
     with show_progress() as progress:
         if export is not None:
@@ -192,11 +197,13 @@ def physics(
             count = export_scenes(plan, folder, export, progress=progress)
             how = f"--model RESULTS --run {folder}, the rest as here"
             out.print(f"{count} scenes: {export}; score the results with {how}", markup=False)
+            write_json(json_target, {"scenes": count, "folder": str(export), "run": str(folder)})
             return
         if model is None and truth is not None:
             count = prepare_truth(plan, truth, workers=workers, progress=progress)
             how = f"--model M --truth {truth}, the rest as here"
             out.print(f"{count} clips: {truth}; score models on them with {how}", markup=False)
+            write_json(json_target, {"clips": count, "truth": str(truth)})
             return
         if model is None:
             raise EnvError(

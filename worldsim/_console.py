@@ -41,7 +41,8 @@ class Progress(Protocol):
 def console(json_target: str | None) -> Console:
     """Return where people's text goes: standard output, or standard error if JSON goes there."""
     stream = sys.stderr if json_target == STDOUT else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else _PLAIN_WIDTH, highlight=False, soft_wrap=False)
+    width = None if stream.isatty() else _PLAIN_WIDTH
+    return Console(file=stream, width=width, highlight=False, markup=False, soft_wrap=False)
 
 
 def show_table(out: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
@@ -67,7 +68,7 @@ def figure(value: Any) -> str:
 @contextmanager
 def show_progress() -> Iterator[Progress]:
     """Show progress on standard error: a bar per stage on a terminal, a plain line every few seconds otherwise."""
-    out = Console(stderr=True, highlight=False)
+    out = Console(stderr=True, highlight=False, markup=False)
     if out.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with RichProgress(*columns, console=out, transient=True) as bars:

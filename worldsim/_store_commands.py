@@ -151,7 +151,9 @@ def import_(
 ) -> None:
     """Bring episodes of another format into a store; each once, however often it is run."""
     from worldsim.store import RolloutStore, import_into
+    from worldsim.store.formats import format_of
 
+    source_format = format_of(source, source_format)  # before there is a store of nothing
     held = RolloutStore.open_or_create(store)
     with show_progress() as progress:
         added = import_into(held, source, source=source_format, progress=lambda done: progress("episodes", done, done))

@@ -66,7 +66,7 @@ def demo(
         "worldsim-demo"
     ),
     model: Annotated[str, typer.Option("--model", metavar="M", help="Bundled name, checkpoint or run.")] = "city-64",
-    seed: Annotated[int, typer.Option("--seed", help="Episode i uses env seed SEED + i.")] = TEST_SEED,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Episode i uses env seed SEED + i.")] = TEST_SEED,
     threads: Threads = None,
     json_target: Json = None,
 ) -> None:
@@ -164,7 +164,7 @@ def collect(
     store: Annotated[Path, typer.Option("-o", "--store", metavar="STORE", help="Directory; made if missing.")],
     episodes: Annotated[int, typer.Option("-n", "--episodes", min=1, help="Episodes; those held already count.")] = 16,
     policy: Annotated[str, typer.Option("--policy", help="One of the env's policies.")] = "mixture",
-    seed: Annotated[int, typer.Option("--seed", help="Env seed of the first episode.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Env seed of the first episode.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes, or Ray actors.")] = 1,
     engine: Annotated[
         str, typer.Option("--engine", metavar="local|ray", help="Ray: the cluster at hand, else one of its own.")
@@ -309,7 +309,7 @@ def compare(
     sampler_steps: Annotated[
         int | None, typer.Option("--sampler-steps", min=1, help="Denoiser calls per frame.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Clip i uses env seed SEED + i.")] = TEST_SEED,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Clip i uses env seed SEED + i.")] = TEST_SEED,
     env_kwargs: Annotated[
         str | None,
         typer.Option(
@@ -340,10 +340,10 @@ def compare(
             progress=progress,
         )
     _show_report(out, report.json)
+    write_json(json_target, report.json)
     if report_path is not None:
         report.save(report_path)
         out.print(f"report: {report_path}")
-    write_json(json_target, report.json)
 
 
 add_bench_commands(app)
@@ -364,7 +364,7 @@ def play(
     sampler_steps: Annotated[
         int | None, typer.Option("--sampler-steps", min=1, help="Denoiser calls per frame.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Env seed of a page's first drive.")] = TEST_SEED,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Env seed of a page's first drive.")] = TEST_SEED,
     device: Device = "auto",
     threads: Annotated[int, typer.Option("--threads", min=1, help="Torch threads.")] = 1,
     uncertainty: Annotated[
@@ -463,6 +463,8 @@ def run(arguments: Sequence[str]) -> int:
         if not hasattr(error, "format_message"):  # not a usage error of typer: a fault of ours, shown whole
             raise
         path = getattr(getattr(error, "ctx", None), "command_path", "worldsim")
+        if not error.format_message():  # pyright: ignore[reportAttributeAccessIssue] - the help was shown instead
+            return 2
         return _complain(f"{error.format_message()}\nsee: {path} --help", 2)  # pyright: ignore[reportAttributeAccessIssue]
     return _complain("stopped by Ctrl-C", code) if code == INTERRUPTED else code
 

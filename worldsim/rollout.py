@@ -183,13 +183,16 @@ def control_dt_of(env: Any) -> float:
     return 1.0 / float(fps) if fps else 0.1
 
 
-def check_action(action: Any, low: np.ndarray, high: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
+def check_action(
+    action: Any, low: np.ndarray, high: np.ndarray, names: Sequence[str] = (), *, batched: bool = True
+) -> np.ndarray:
     """Return a continuous action as float32, clipped to the space against rounding only.
 
     Args:
         action: One action or a batch of them; its last axes must be those of ``low``.
         low, high: Bounds of the space.
         names: Names of the dimensions, for the message.
+        batched: Whether a batch is allowed.
 
     Raises:
         ActionError: If the shape is wrong, a value is not finite, or lies more than 1e-6 outside.
@@ -200,7 +203,8 @@ def check_action(action: Any, low: np.ndarray, high: np.ndarray, names: Sequence
         array = np.asarray(action, dtype=np.float32)
     except (TypeError, ValueError):
         raise ActionError(f"{want}; got {action!r}") from None
-    if array.shape[array.ndim - low.ndim :] != low.shape or array.ndim < low.ndim:
+    own = array.shape[array.ndim - low.ndim :] if batched and array.ndim >= low.ndim else array.shape
+    if own != low.shape:
         raise ActionError(f"{want}; got shape {array.shape}")
     if not np.isfinite(array).all():
         raise ActionError(f"{want}; got a value that is not finite: {np.array2string(array, threshold=8)}")

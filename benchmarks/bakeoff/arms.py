@@ -14,6 +14,7 @@ from unet import UNet
 
 from worldsim.errors import WorldsimError
 from worldsim.model import ModelConfig
+from worldsim.model.denoiser import Denoiser
 
 __all__ = ["ARMS", "DESIGNS", "REFERENCE", "Arm", "chosen"]
 
@@ -28,6 +29,22 @@ class Arm:
     """Learning rates; if there are several, each has a trial of a third of the minutes and the best one a whole run."""
 
 
+def _variants(base: str, patch: int) -> dict[str, Arm]:
+    """Return what may differ within a design of patches."""
+
+    def make(change: Callable[[ModelConfig], ModelConfig] = lambda c: c, network: type[Denoiser] = Denoiser):
+        return lambda world, config: prototype(world, change(replace(config, patch=patch)), network=network)
+
+    return {
+        f"{base}-one-frame": Arm(title=f"{base} that sees one previous frame, not two", make=make(network=OneFrame)),
+        f"{base}-own-modulations": Arm(
+            title=f"{base} with a modulation of its own in every block", make=make(network=OwnModulations)
+        ),
+        f"{base}-wide": Arm(title=f"{base} with 4 blocks of width 320", make=make(wide)),
+        f"{base}-deep": Arm(title=f"{base} with 10 blocks of width 192", make=make(deep)),
+    }
+
+
 ARMS: dict[str, Arm] = {
     "patch8": Arm(title="transformer over patches of 8, warp head (shipped)", make=prototype),
     "patch16": Arm(title="the same over patches of 16", make=lambda w, c: prototype(w, replace(c, patch=16))),
@@ -39,15 +56,9 @@ ARMS: dict[str, Arm] = {
     "patch16-still": Arm(
         title="patch16 without warp", make=lambda w, c: prototype(w, replace(c, patch=16), warps=False)
     ),
-    "patch8-one-frame": Arm(
-        title="patch8 that sees one previous frame, not two", make=lambda w, c: prototype(w, c, network=OneFrame)
-    ),
-    "patch8-own-modulations": Arm(
-        title="patch8 with a modulation of its own in every block",
-        make=lambda w, c: prototype(w, c, network=OwnModulations),
-    ),
-    "patch8-wide": Arm(title="patch8 with 4 blocks of width 320", make=lambda w, c: prototype(w, wide(c))),
-    "patch8-deep": Arm(title="patch8 with 10 blocks of width 192", make=lambda w, c: prototype(w, deep(c))),
+    "two-stage-still": Arm(title="two stages without warp", make=lambda w, c: TwoStage(w, c, warps=False)),
+    **_variants("patch8", 8),
+    **_variants("patch16", 16),
     "convformer-warp": Arm(title="convformer with a warp head", make=lambda w, c: convformer(w, c, warps=True)),
 }
 

@@ -106,6 +106,8 @@ def _loaded(path: Path) -> Mapping[str, Any]:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise EnvError(f"{path} is not GeoJSON: line {error.lineno}: {error.msg}") from None
+    except RecursionError:
+        raise EnvError(f"{path} is not GeoJSON: it is nested too deep") from None
     if not isinstance(data, Mapping) or "type" not in data:
         raise EnvError(f"{path} is not GeoJSON: it needs an object with a type, such as FeatureCollection")
     system = json.dumps(data.get("crs")) if data.get("crs") else ""
@@ -127,12 +129,16 @@ def _features(data: Mapping[str, Any], path: Path) -> Iterator[tuple[Mapping[str
         features = [{"geometry": data}]
     else:
         raise EnvError(
-            f"{path} is not GeoJSON: its type must be FeatureCollection, Feature or a geometry; got {kind!r}"
+            f"{path}: its type must be FeatureCollection, Feature or a geometry with coordinates; got {kind!r}"
         )
     for where, feature in enumerate(features):
         if not isinstance(feature, Mapping):
             raise EnvError(f"{path}, feature {where}: must be an object; got {type(feature).__name__}")
-        yield feature.get("geometry") or {}, feature.get("properties") or {}
+        geometry, properties = feature.get("geometry") or {}, feature.get("properties") or {}
+        for name, value in (("geometry", geometry), ("properties", properties)):
+            if not isinstance(value, Mapping):
+                raise EnvError(f"{path}, feature {where}: its {name} must be an object; got {value!r:.60}")
+        yield geometry, properties
 
 
 def _rings(geometry: Mapping[str, Any], where: str) -> Iterator[np.ndarray]:
@@ -140,11 +146,13 @@ def _rings(geometry: Mapping[str, Any], where: str) -> Iterator[np.ndarray]:
     kind, coordinates = geometry.get("type"), geometry.get("coordinates")
     if kind not in ("Polygon", "MultiPolygon"):
         return
-    polygons: list[Any] = [coordinates] if kind == "Polygon" else coordinates or []
+    polygons: Any = [coordinates] if kind == "Polygon" else coordinates or []
+    if not isinstance(polygons, list):
+        raise EnvError(f"{where}: the coordinates of a MultiPolygon must be a list; got {polygons!r:.60}")
     for polygon in polygons:
         try:
             ring = np.array([position[:2] for position in polygon[0]], dtype=float)
-        except (TypeError, ValueError, IndexError):
+        except (TypeError, ValueError, IndexError, KeyError, OverflowError):
             raise EnvError(f"{where}: a polygon needs rings of [longitude, latitude] positions") from None
         if ring.ndim != 2 or ring.shape[1] != 2 or len(ring) < 4:
             raise EnvError(f"{where}: a ring needs at least four positions, the last equal to the first")
@@ -177,7 +185,7 @@ def _height(properties: Mapping[str, Any]) -> tuple[float, str]:
         said = properties.get(name)
         if said in (None, ""):
             continue
-        number = float(said) if _is_number(said) else float("nan")
+        number = float(said) if _is_number(said) and abs(said) < 1e9 else float("nan")
         if isinstance(said, str) and (match := _METRES.fullmatch(said)):
             number = float(match[1])
         if 0 < number * unit <= _HIGHEST:

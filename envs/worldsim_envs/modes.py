@@ -93,6 +93,7 @@ class Modes:
         self.cameras = _chosen("cameras", cameras, tuple(offered))
         self._offered, self._classes, self._bodies = dict(offered), tuple(classes), tuple(bodies)
         self._size = (height, width)
+        self.lidar = lidar
         self._k = {name: frame_intrinsics(fov, height, width) for name, fov in self._offered.items()}
         self._is_frame = self.obs_modes == ("rgb",) and len(self.cameras) == 1 and not lidar
         images = {
@@ -205,7 +206,8 @@ def things_at(points: np.ndarray, centres: np.ndarray, halves: np.ndarray, ids: 
 
 
 def _chosen(what: str, asked: Iterable[str], offered: Sequence[str]) -> tuple[str, ...]:
-    names = () if isinstance(asked, str) else tuple(asked)
-    if not names or len(set(names)) < len(names) or not set(names) <= set(offered):
+    names = () if isinstance(asked, str) or not isinstance(asked, Iterable) else tuple(asked)
+    is_known = all(isinstance(name, str) and name in offered for name in names)
+    if not names or not is_known or len(set(names)) < len(names):
         raise EnvError(f"{what} must be one or more of {', '.join(offered)}, each once, as a list; got {asked!r}")
     return names

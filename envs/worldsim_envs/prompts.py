@@ -9,6 +9,7 @@ phrases that exclude each other the later one counts, and the earlier one is han
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,14 +23,15 @@ Target = tuple[str, Any]
 """A factor and the value that it is set to."""
 
 _NEGATORS = frozenset(
-    ["no", "not", "without", "never", "neither", "isn't", "aren't", "don't", "doesn't", "non",
-     "没有", "没", "无", "不", "不要", "别", "毫无", "并非", "不是", "未"]
+    ["no", "not", "without", "never", "neither", "isn't", "aren't", "wasn't", "weren't", "don't", "doesn't", "didn't",
+     "won't", "wouldn't", "can't", "cannot", "shouldn't", "non",
+     "没有", "没", "无", "不", "不要", "别", "毫无", "并非", "非", "不是", "未"]
 )  # fmt: skip
 _OR = frozenset(["or", "nor", "或", "或者", "也没有", "也没", "也无", "也不"])
 _AND = frozenset(["and", "和", "与", "及"])
-_LAST = (["or"], ["nor"])
 _IS = frozenset(["is", "are", "was", "were", "looks", "be"])
-_PAUSE = ","
+_PAUSE, _LISTED = ",", "、"
+_PAUSES, _END = frozenset([_PAUSE, _LISTED]), ""
 _FILLER = frozenset(
     [
         "a", "an", "the", "this", "that", "some", "any", "such", "very", "quite", "rather", "really", "more", "much",
@@ -44,7 +46,12 @@ _FILLER_ZH = (
     "和", "与", "及", "着", "有", "时", "于", "是", "了", "请", "给我", "我", "想", "要", "看", "个", "只", "但",
     "而", "又", "且", "被",
 )  # fmt: skip
-_TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)*|[0-9]+(?:\.[0-9]+)?|[\u4e00-\u9fff]+|[,.;:!?，。；：！？、\n]", re.IGNORECASE)
+_TOKEN = re.compile(
+    r"[^\W\d_\u4e00-\u9fff]+(?:'[^\W\d_\u4e00-\u9fff]+)*"  # words of any script
+    r"|[0-9]+(?:\.[0-9]+)?|[\u4e00-\u9fff]+|[,.;:!?，。；：！？、\n]"
+    r"|[\u2600-\u27bf\U0001f000-\U0001faff]+"  # pictures
+)
+_SIGNS = frozenset(",.;:!?，。；：！？\n")
 _UNKNOWN, _PIECE = 100, 1  # cost of an unknown Chinese character and of a known piece
 
 
@@ -140,7 +147,7 @@ class _Reader:
             elif token in _NEGATORS:
                 at = self._deny(at)
             else:
-                if token != _PAUSE and token not in self._words.skipped and token not in _OR:
+                if token not in _PAUSES and token not in self._words.skipped and token not in _OR:
                     self._unknown.append(token)
                 at += 1
         self._settle_denials()
@@ -176,27 +183,52 @@ class _Reader:
 
     def _deny(self, at: int) -> int:
         """Take in a negation and what it governs ("no rain or fog"); return where it ends."""
-        tokens, negator = self._tokens, self._tokens[at]
+        negator = self._tokens[at]
         end = self._deny_item(at + 1, negator)
-        while end + 1 < len(tokens):
-            sizes = self._sizes(end + 1)
-            is_listed = tokens[end] == _PAUSE and sizes and tokens[end + 1 + sizes[0] : end + 2 + sizes[0]] in _LAST
-            if tokens[end] in _OR or is_listed or (tokens[end] in _AND and sizes and self._is_alike(end + 1, sizes[0])):
-                end = self._deny_item(end + 1, negator)
-            else:
-                break
+        while self._goes_on(end):
+            end = self._deny_item(end + 1, negator)
         return end
 
-    def _is_alike(self, at: int, size: int) -> bool:
-        """Return whether a phrase sets the factor that was denied last ("no rain and fog")."""
-        factors = {factor for factor, _ in self._words.targets[self._spoken(at, size)[0]]}
-        return bool(self._denied) and self._denied[-1][0][0] in factors
+    def _goes_on(self, at: int) -> bool:
+        """Return whether the list of what is denied goes on behind a token: "no rain, snow or fog"."""
+        tokens = [*self._tokens[at:], _END, _END]
+        if tokens[0] in _OR:
+            return tokens[1] != _END
+        if tokens[0] in _AND:
+            return self._is_alike(at + 1)
+        if tokens[0] not in _PAUSES:
+            return False
+        item = 1
+        while tokens[item] in self._words.skipped and tokens[item] not in _OR | _AND and not self._sizes(at + item):
+            item += 1
+        if tokens[item] in _OR:  # a comma before it, or a word between that says nothing
+            return True
+        if tokens[item] in _PAUSES | _AND | _NEGATORS | {_END}:
+            return False
+        sizes, is_alike = self._sizes(at + item), self._is_alike(at + item)
+        if is_alike and tokens[0] == _LISTED:
+            return True
+        end = item + (sizes or [1])[0]
+        if tokens[end] in _PAUSES and tokens[end + 1] in _OR | _AND:  # the last comma
+            end += 1
+        if tokens[end] in _OR:
+            return True
+        if tokens[end] in _AND:
+            return self._is_alike(at + end + 1) or (is_alike and not self._sizes(at + end + 1))
+        return (is_alike or not sizes) and self._goes_on(at + end)
+
+    def _is_alike(self, at: int) -> bool:
+        """Return whether a phrase begins at a token that sets the factor that was denied last ("no rain and fog")."""
+        if not self._denied or not (sizes := self._sizes(at)):
+            return False
+        factors = {factor for factor, _ in self._words.targets[self._spoken(at, sizes[0])[0]]}
+        return self._denied[-1][0][0] in factors
 
     def _deny_item(self, at: int, negator: str) -> int:
         tokens, words, begun = self._tokens, self._words, at
         while at < len(tokens) and not self._sizes(at) and tokens[at] in words.skipped:
             at += 1
-        if at >= len(tokens) or tokens[at] == _PAUSE:
+        if at >= len(tokens) or tokens[at] in _PAUSES:
             self._unknown.append(" ".join([negator, *tokens[begun:at]]))
             return at
         for size in self._sizes(at):
@@ -222,11 +254,11 @@ class _Reader:
 def _tokens(text: str, words: Words) -> list[str]:
     """Return English words in lower case, known pieces of Chinese, runs of unknown Chinese, and pauses."""
     tokens: list[str] = []
-    for token in _TOKEN.findall(text):
+    for token in _TOKEN.findall(unicodedata.normalize("NFKC", text).replace("\u2019", "'")):
         if _is_chinese(token):
             tokens += _cut(token.replace("的", ""), words)
         else:
-            tokens.append(token.lower() if token[0].isalnum() else _PAUSE)
+            tokens.append(_PAUSE if token in _SIGNS else token.lower())
     return _straight(tokens, words)
 
 
@@ -244,7 +276,7 @@ def _straight(tokens: list[str], words: Words) -> list[str]:
                 tokens[at : end + 1] = [*negators, tokens[end], first]
                 at += len(negators) + 1
         elif f"{first} {last}" in known and not (
-            {first, middle} & {_PAUSE, *_NEGATORS, *_AND, *_OR}
+            {first, middle} & {*_PAUSES, *_NEGATORS, *_AND, *_OR}
             or {f"{first} {middle}", f"{middle} {last}"} & known.keys()
         ):
             tokens[at : at + 3] = [middle, first, last]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import weakref
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -133,6 +135,7 @@ class Scene:
         handle, self._atlas_path = tempfile.mkstemp(suffix=".png")
         os.close(handle)
         Image.fromarray(atlas).save(self._atlas_path)
+        self._free = weakref.finalize(self, _free, self._client, self._atlas_path, os.getpid())
         self.clear()
 
     @property
@@ -141,7 +144,12 @@ class Scene:
         return frame_intrinsics(self.fov, self.height, self.width)
 
     def clear(self) -> None:
-        """Remove every body."""
+        """Remove every body.
+
+        Raises:
+            EnvError: If the scene was closed.
+        """
+        self.check_open()
         if self._twin:
             self._twin.clear()
             self._twins.clear()
@@ -274,13 +282,25 @@ class Scene:
         return self._projections[fov]
 
     def close(self) -> None:
-        """Free the client; calling it again does nothing."""
+        """Free the client, which also happens when nothing refers to the scene; calling it again does nothing."""
         if self._twin:
             self._twin.close()
-        if self._client >= 0:
-            pybullet.disconnect(self._client)
-            os.unlink(self._atlas_path)
-            self._client = -1
+        self._free()
+
+    def check_open(self) -> None:
+        """Raise if the scene was closed.
+
+        Raises:
+            EnvError: If it was.
+        """
+        if not self._free.alive:
+            raise EnvError("the env was closed; make a new one")
+
+
+def _free(client: int, path: str, process: int) -> None:
+    if os.getpid() == process:  # a forked process has both from its parent, who goes on with them
+        pybullet.disconnect(client)
+        Path(path).unlink(missing_ok=True)
 
 
 class Solid(NamedTuple):

@@ -137,6 +137,36 @@ def test_crossing_the_stop_line_on_red_costs_one_and_on_green_nothing(env):
         assert ("red_light" in names) == (color == "red")
 
 
+def test_turning_aside_before_a_red_light_is_no_fault(env):
+    env.reset(seed=2, options={"variation": PLAIN})
+    layout = env._layout
+    i, j = next((i, j) for i in range(1, 6) for j in range(1, 6) if layout.offsets[i + 1][j] >= 0)
+    offset = layout.offsets[i + 1][j]
+    step = next(s for s in range(CYCLE) if {colors(offset, s + k)[0] for k in range(30)} == {"red"})
+    for steer in (-1.0, 1.0):
+        _put_on_street(env, i, j, 0, layout.street_length(i, j, 0) - 38.0, speed=4.0, step=step)
+        for _ in range(25):
+            *_, terminated, _, info = env.step(np.array([steer, -0.05], np.float32))
+            assert info["cost_terms"]["red_light"] == 0.0
+            if terminated:
+                break
+
+
+def test_a_lidar_meets_the_same_solids_whatever_the_cameras_see():
+    envs = [
+        CityEnv(height=32, width=32, lidar=True, cameras=names) for names in (("front",), ("front", "rear", "left"))
+    ]
+    for seed in range(3):
+        for env in envs:
+            env.reset(seed=seed, options={"variation": {"change": "none"}})
+        for _ in range(5):
+            one, other = (env.step(REST)[0]["lidar"] for env in envs)
+            np.testing.assert_array_equal(one, other)
+            assert (one[96:160] < 60).any()  # there are houses behind it, which the front camera does not see
+    for env in envs:
+        env.close()
+
+
 def test_people_are_in_the_state_and_walk_at_their_own_height(env):
     _, info = env.reset(seed=5, options={"variation": {**PLAIN, "pedestrians": "many"}})
     people = {name: body for name, body in info["state"].items() if name.startswith("pedestrian")}

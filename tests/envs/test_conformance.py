@@ -1,9 +1,11 @@
 """Every true world keeps Gymnasium's conventions and the promise of equal bits, whoever asks and however."""
 
+import gc
 import hashlib
 import pickle
 import subprocess
 import sys
+import tempfile
 import warnings
 from dataclasses import replace
 from functools import cache
@@ -18,7 +20,7 @@ from gymnasium.utils.env_match import check_environments_match
 
 import worldsim  # noqa: F401 - registers the ids
 from worldsim._register import TRUTHS
-from worldsim.errors import EnvError
+from worldsim.errors import ActionError, EnvError
 from worldsim.rollout import Truth
 
 IDS = tuple(TRUTHS)
@@ -264,3 +266,110 @@ def test_what_is_no_snapshot_is_refused(pair):
     for wrong in ({}, None, env):
         with pytest.raises(EnvError, match="snapshot"):
             env.restore(wrong)
+
+
+@every_world
+def test_what_is_asked_wrongly_is_refused_in_words(env_id):
+    env = gym.make(env_id, **SMALL).unwrapped
+    env.reset(seed=1)
+    snapshot = env.snapshot()
+    for options, message in (
+        ({"snapshot": snapshot, "prompt": "rain"}, "snapshot holds all"),
+        ({"snapshot": snapshot, "variation": {"nonsense": 1}}, "snapshot holds all"),
+        ({"variation": [1]}, "variation must be a dict"),
+        ([1], "reset options are"),
+        ({"nonsense": 1}, "reset options are"),
+    ):
+        with pytest.raises(EnvError, match=message):
+            env.reset(options=options)
+    before = env.snapshot()
+    with pytest.raises(ActionError, match="got shape"):
+        env.step(np.zeros((1, *env.action_space.shape), np.float32))
+    assert env.snapshot() == before
+    env.close()
+    for kwargs in ({"height": 64.0}, {"width": "64"}, {"height": None}, {"obs_modes": None}, {"cameras": [["front"]]}):
+        with pytest.raises(EnvError):
+            gym.make(env_id, **kwargs)
+
+
+@every_world
+def test_a_closed_env_says_so_and_can_be_closed_again(env_id):
+    env = gym.make(env_id, **SMALL).unwrapped
+    with pytest.raises(EnvError, match="reset"):
+        env.redraw()
+    env.reset(seed=1)
+    env.close()
+    env.close()
+    for act in (lambda: env.reset(seed=1), lambda: env.step(np.zeros(env.action_space.shape, np.float32))):
+        with pytest.raises(EnvError, match="closed"):
+            act()
+
+
+@every_world
+def test_an_env_that_nobody_holds_is_freed(env_id):
+    def live():
+        gc.collect()
+        return sum(pybullet.isConnected(client) for client in range(200))
+
+    env = gym.make(env_id, **SMALL).unwrapped
+    env.reset(seed=1)
+    before, files = live(), set(Path(tempfile.gettempdir()).glob("tmp*.png"))
+    for branch in env.branch(3):
+        branch.step(np.zeros(env.action_space.shape, np.float32))
+    del branch
+    assert live() == before and set(Path(tempfile.gettempdir()).glob("tmp*.png")) <= files
+    env.close()
+
+
+def test_names_may_come_from_any_iterable():
+    for env_id in IDS:
+        camera = _cameras(env_id)[0]
+        env = gym.make(env_id, **SMALL, obs_modes=iter(["rgb"]), cameras=iter([camera])).unwrapped
+        env.reset(seed=0)
+        env.branch(1)[0].close()
+        pickle.loads(pickle.dumps(env)).close()
+        env.close()
+
+
+@pytest.mark.parametrize(("env_id", "factor"), [("worldsim/City-v0", "map_seed"), ("worldsim/Lab-v0", "hue")])
+def test_a_fraction_is_no_whole_number(env_id, factor):
+    env = gym.make(env_id, **SMALL).unwrapped
+    with pytest.raises(EnvError, match="whole number"):
+        env.reset(seed=0, options={"variation": {factor: 1.5}})
+    env.close()
+
+
+@pytest.mark.parametrize("env_id", ["worldsim/Lab-v0", "worldsim/Tabletop-v0"])
+def test_an_episode_that_cannot_be_restored_is_not_gone_on_with(env_id):
+    env = gym.make(env_id, **SMALL).unwrapped
+    env.reset(seed=1)
+    env.step(np.zeros(env.action_space.shape, np.float32))
+    rows = env.snapshot().rows
+    broken = replace(env.snapshot(), rows=tuple(tuple(v + 1 for v in row) for row in rows))
+    with pytest.raises(EnvError, match="bit for bit"):
+        env.restore(broken)
+    with pytest.raises(EnvError, match="reset"):
+        env.step(np.zeros(env.action_space.shape, np.float32))
+    env.close()
+
+
+@pytest.mark.parametrize("env_id", ["worldsim/Lab-v0", "worldsim/Tabletop-v0"])
+def test_a_prompt_in_mid_episode_is_not_undone_by_the_episodes_own_change(env_id):
+    env = gym.make(env_id, **SMALL).unwrapped
+    variation = {"change": "gravity", "change_step": 10, "change_length": 5}
+    variation |= {"change_to": 24.0} if "Lab" in env_id else {"change_gravity": 24.0}
+    rest = np.zeros(env.action_space.shape, np.float32)
+    env.reset(seed=1, options={"variation": variation})
+    env.set_prompt("on the moon")
+    for _ in range(20):
+        *_, info = env.step(rest)
+    assert info["gravity"] < 2
+    other = gym.make(env_id, **SMALL).unwrapped
+    other.restore(env.snapshot())
+    assert other.step(rest)[-1]["gravity"] == env.step(rest)[-1]["gravity"]
+    env.reset(seed=1, options={"variation": variation})
+    for _ in range(20):
+        *_, info = env.step(rest)
+    assert info["gravity"] == 24.0
+    env.close()
+    other.close()

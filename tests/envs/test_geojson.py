@@ -1,12 +1,14 @@
 """Footprints of a local GeoJSON file: metres, heights, clear errors, and houses of the city that stand on them."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 from shapely.geometry import Polygon
+from worldsim_envs.city import CityEnv
 from worldsim_envs.city.houses import house_box, house_mesh, settled
 from worldsim_envs.city.layout import Layout
 from worldsim_envs.geojson import DEFAULT_HEIGHT, Footprint, read_footprints
@@ -119,6 +121,60 @@ def test_a_bad_file_is_an_error_that_names_it_and_what_is_wrong(tmp_path, text, 
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(EnvError, match=r"nowhere\.geojson: No such file"):
         read_footprints(tmp_path / "nowhere.geojson")
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        {"type": "Feature", "geometry": "x"},
+        {"type": "Feature", "geometry": [1]},
+        {"type": "Feature", "geometry": square(), "properties": [1]},
+        {"type": "Feature", "geometry": square(), "properties": "building"},
+        {"type": "Feature", "geometry": {"type": "MultiPolygon", "coordinates": 5}},
+        {"type": "GeometryCollection", "geometries": [square()]},
+    ],
+)
+def test_what_is_not_of_the_right_kind_is_an_error_in_words(tmp_path, feature):
+    path = tmp_path / "odd.geojson"
+    path.write_text(json.dumps(feature))
+    with pytest.raises(EnvError, match=r"odd\.geojson"):
+        read_footprints(path)
+
+
+def test_a_file_nested_beyond_reading_is_an_error_and_a_height_beyond_floats_is_named(tmp_path):
+    deep = tmp_path / "deep.geojson"
+    deep.write_text("[" * 100_000)
+    with pytest.raises(EnvError, match="nested"):
+        read_footprints(deep)
+    with pytest.warns(UserWarning, match="height"):
+        (house,) = read_footprints(written(tmp_path / "high.geojson", square(), height=10**400))
+    assert house.height == DEFAULT_HEIGHT
+
+
+def test_a_city_is_not_restored_between_other_houses(tmp_path):
+    with_houses = CityEnv(height=32, width=32, footprints=str(QUARTER))
+    plain = CityEnv(height=32, width=32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with_houses.reset(seed=1)
+    with pytest.raises(EnvError, match="footprints"):
+        plain.restore(with_houses.snapshot())
+    (branch,) = with_houses.branch(1)
+    assert branch.snapshot() == with_houses.snapshot()
+    for env in (with_houses, plain, branch):
+        env.close()
+
+
+def test_more_houses_than_ids_get_ids_of_their_own(tmp_path):
+    size, pitch = 5e-5, 9e-5  # degrees: sheds of some 5 m
+    sheds = [square(size, (10 + pitch * i, 50 + pitch * j)) for i in range(40) for j in range(40)]
+    env = CityEnv(height=32, width=32, obs_modes=("instance",), footprints=str(written(tmp_path / "s.geojson", *sheds)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        *_, info = env.reset(seed=1)
+    assert env._layout.most_houses > 40
+    assert len(set(info["instances"].values())) == len(info["instances"])
+    env.close()
 
 
 def test_houses_keep_off_the_streets_and_apart_and_the_others_are_counted():

@@ -361,6 +361,15 @@ def test_prompts_in_both_languages_set_what_they_name(env):
         assert gravity is None or info["variation"]["gravity"] == gravity
 
 
+@pytest.mark.parametrize(
+    "prompt", ["a heavy bouncy ball on ice", "沉重有弹性的球在冰面上", "a small slippery bouncy ball"]
+)
+def test_words_that_no_scenario_has_together_are_handed_back(env, prompt):
+    with pytest.warns(UserWarning, match="cannot express"):
+        _, info = env.reset(seed=1, options={"prompt": prompt})
+    assert info["prompt_unknown"]
+
+
 def test_words_that_fit_no_scenario_are_reported(env):
     with pytest.warns(UserWarning, match="slippery"):
         _, info = env.reset(seed=0, options={"prompt": "a slippery pendulum"})

@@ -5,6 +5,7 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
+from worldsim_envs.city import CityEnv
 from worldsim_envs.city.factors import draw_factors
 
 import worldsim  # noqa: F401 - registers the ids
@@ -111,3 +112,43 @@ def test_foggy_dusk_is_kept_out_of_the_citys_training_and_drawn_for_combination(
             assert sum(v[name] == value for v in pairs) > 0.15 * len(pairs)  # the data card asks for 8%
     held_out = [draw_factors(np.random.default_rng(seed), {"split": "combination"}) for seed in range(50)]
     assert {(v["time_of_day"], v["weather"]) for v in held_out} == {("dusk", "fog")}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "variation", "time", "weather"),
+    [
+        ("heavy rain", {"weather": "clear"}, None, "clear"),
+        ("thick fog", {"weather": "clear"}, None, "clear"),
+        ("heavy rain", {"weather_preset": "ClearNoon"}, "day", "clear"),
+        (None, {"weather_preset": "ClearNoon", "time_of_day": "night", "weather": "rain"}, "night", "rain"),
+        ("ClearNoon at night", {}, "night", "clear"),
+        ("thick fog at night", {"fog": 0.0}, "night", "clear"),
+    ],
+)
+def test_a_variation_wins_over_a_prompt_and_words_over_a_preset(prompt, variation, time, weather):
+    env = CityEnv(height=32, width=32)
+    options = {"variation": variation} | ({"prompt": prompt} if prompt else {})
+    for seed in range(3):
+        _, info = env.reset(seed=seed, options=options)
+        assert info["variation"]["weather"] == weather and time in (None, info["variation"]["time_of_day"])
+    env.close()
+
+
+@pytest.mark.parametrize("wish", [{"fog": 0.9}, {"sun_height": 5}, {"time_of_day": "dusk"}, {"weather": "fog"}])
+@pytest.mark.parametrize("split", ["train", "low", "high"])
+def test_a_wish_for_dusk_or_fog_does_not_bring_the_other(wish, split):
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        drawn = draw_factors(rng, {**wish, "split": split})
+        assert (drawn["time_of_day"], drawn["weather"]) != ("dusk", "fog")
+    both = draw_factors(rng, {"sun_height": 5, "fog": 0.9, "split": split})
+    assert (both["time_of_day"], both["weather"]) == ("dusk", "fog")
+
+
+def test_a_prompt_for_what_cannot_change_leaves_the_episode_its_own_change():
+    env = CityEnv(height=32, width=32)
+    env.reset(seed=1, options={"variation": {"weather": "clear", "change": "weather=rain", "change_step": 1}})
+    with pytest.warns(UserWarning, match="tall buildings"):
+        assert env.set_prompt("tall buildings") == ["tall buildings"]
+    assert env.snapshot().state.ramp[3] == 1 and env._variation["change"] == "weather=rain"
+    env.close()

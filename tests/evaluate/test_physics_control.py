@@ -175,6 +175,21 @@ def test_moon_and_earth_are_told_apart_by_the_truth_and_not_by_a_frozen_video(en
     assert text_facts.score_gravity([pair], swapped)["right"] == 0
 
 
+def test_an_object_that_is_lost_answers_no_question(env):
+    pair = text_facts.record_gravity_pair(env, "projectile", 0, seed=209_400, num_context=8)
+    nothing = np.full_like(pair.frames[1], 190)
+    lost = text_facts.score_gravity([pair], {pair.key(0): pair.frames[0], pair.key(1): nothing})
+    assert lost["right"] == 0.5 and lost["both_right"] == 0
+    palette = env.unwrapped.scene_card["palette"]
+    mass = next(pair for pair in text_facts.PAIRS if pair.fact == "mass")
+    near, far = (np.full((6, 32, 32, 3), 190, np.uint8) for _ in range(2))
+    for t in range(6):
+        near[t, 8:16, 4:12], far[t, 8:16, 4 + 2 * t : 12 + 2 * t] = palette["red"], palette["red"]
+    assert text_facts.score_facts(mass, [far, near], palette) == (True, True)
+    assert text_facts.score_facts(mass, [far, np.full_like(far, 190)], palette) == (False, False)
+    assert text_facts.score_facts(mass, [near, far], palette) == (False, False)
+
+
 def test_facts_are_measured_in_the_truth(env):
     palette = env.unwrapped.scene_card["palette"]
     hue = list(palette).index("blue")

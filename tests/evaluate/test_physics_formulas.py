@@ -91,6 +91,8 @@ def test_an_interval_holds_its_mean_and_leaves_out_clips_without_a_value():
     found = bootstrap(np.array([1.0, 2.0, 3.0, np.nan]))
     assert (found.value, found.n) == (2.0, 3) and 1 <= found.lo < 2 < found.hi <= 3
     assert bootstrap(np.array([np.nan])).n == 0
+    alone = bootstrap(np.array([2.0, np.nan]))
+    assert (alone.value, alone.n) == (2.0, 1) and np.isnan([alone.lo, alone.hi]).all()
     assert interquartile_mean(np.array([0.0, 1, 1, 100.0])) == 1.0
 
 
@@ -109,6 +111,22 @@ def test_a_permutation_test_tells_obedient_branches_from_deaf_ones():
     assert label_permutation(obedient) < 0.01
     assert label_permutation(deaf) == 1.0
     assert label_permutation(obedient[:1]) == pytest.approx(1 / 120)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("num_clips", [1, 2, 8])
+def test_a_frozen_video_is_never_obedient_by_rounding(num_clips, dtype):
+    rng = np.random.default_rng(num_clips)
+    for _ in range(20):
+        row = rng.uniform(1e2, 1e5, (num_clips, 1, 5)).astype(dtype)
+        assert label_permutation(np.repeat(row, 5, axis=1), num_samples=500) == 1.0
+
+
+def test_every_flip_counts_however_large_the_numbers_are():
+    rng = np.random.default_rng(0)
+    for n in (6, 12):
+        for _ in range(40):
+            assert paired_p(rng.uniform(900, 3100, n), np.zeros(n)) == 2 / 2**n
 
 
 def test_what_never_answers_follows_nothing():

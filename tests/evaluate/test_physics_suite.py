@@ -5,6 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import gymnasium as gym
 import jsonschema
 import numpy as np
 import pytest
@@ -15,7 +16,15 @@ from typer.testing import CliRunner
 from worldsim.cli import app
 from worldsim.errors import CheckpointError, EnvError
 from worldsim.evaluate.physics import Plan, bench, export_scenes, full_plan, prepare_truth, quick_plan
-from worldsim.evaluate.physics.candidates import Candidate, Request, candidate, from_callable, from_env, from_folder
+from worldsim.evaluate.physics.candidates import (
+    Candidate,
+    Request,
+    candidate,
+    from_callable,
+    from_env,
+    from_folder,
+    from_model,
+)
 from worldsim.evaluate.physics.cases import read_cases
 from worldsim.evaluate.physics.exchange import clip_from_tracks, load_clip, load_foreign, save_clip
 from worldsim.evaluate.physics.outcome import FACTS, SCHEMA
@@ -166,6 +175,17 @@ def test_a_missing_result_is_named(tmp_path):
         from_folder(tmp_path).imagine([request])
 
 
+def test_a_damaged_result_is_named(tmp_path):
+    request = Request(key="k", frames=np.zeros((1, 8, 8, 3), np.uint8), past=np.zeros((0, 1)), actions=np.zeros((2, 1)))
+    for data in (np.zeros((2, 4, 4, 3)), np.zeros((2, 4), np.uint8), np.array({"a": 1})):
+        np.save(tmp_path / "k.npy", data, allow_pickle=True)
+        with pytest.raises(CheckpointError, match=r"k\.npy"):
+            from_folder(tmp_path).imagine([request])
+    (tmp_path / "k.npy").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match=r"k\.npy"):
+        from_folder(tmp_path).imagine([request])
+
+
 def test_frames_of_another_length_are_refused():
     request = Request(key="k", frames=np.zeros((1, 8, 8, 3), np.uint8), past=np.zeros((0, 1)), actions=np.zeros((2, 1)))
     with pytest.raises(EnvError, match=r"\(2, 8, 8, 3\)"):
@@ -187,9 +207,42 @@ def test_an_imagined_env_and_its_model_give_the_same_frames(model):
     request = Request(
         key="k", frames=start.frames, past=start.actions, actions=np.zeros((3, 2), np.float32), prompt=None, seed=5
     )
-    env = from_env("worldsim/Dream-v0", model=model)
-    (one,), (two,) = env.imagine([request]), candidate(model).imagine([request])
+    env, plain = from_env("worldsim/Dream-v0", model=model, sampler_steps=2), from_model(model, 2)
+    (one,), (two,) = env.imagine([request]), plain.imagine([request])
     assert one.shape == two.shape and np.abs(one.astype(int) - two).mean() < 1
+    assert env.facts == plain.facts and env.draws_noise and env.name == "worldsim/Dream-v0"
+    assert not from_env("worldsim/Dream-v0", model=model, sampler_steps=1).draws_noise
+
+
+class _Ends(gym.Env):
+    """Shows the start darker by one at every step, and ends after two."""
+
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    observation_space = gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.frame, self.left = options["start"]["frames"][-1], 2
+        return self.frame, {}
+
+    def step(self, action):
+        assert self.left
+        self.left -= 1
+        self.frame = self.frame - 1
+        return self.frame, 0.0, self.left == 0, False, {}
+
+
+def test_behind_the_end_of_an_imagined_env_its_last_frame_stands():
+    gym.register("worldsim-test/Ends-v0", _Ends)
+    try:
+        tested = from_env("worldsim-test/Ends-v0")
+        frames = np.full((1, 8, 8, 3), 9, np.uint8)
+        request = Request(key="k", frames=frames, past=np.zeros((0, 1)), actions=np.zeros((4, 1), np.float32))
+        assert tested.imagine([request])[0][:, 0, 0, 0].tolist() == [8, 7, 7, 7]
+        with pytest.raises(EnvError, match="sampler"):
+            from_env("worldsim-test/Ends-v0", sampler_steps=2)
+    finally:
+        del gym.registry["worldsim-test/Ends-v0"]
 
 
 def test_a_clip_comes_back_from_its_file_as_it_was(run, tmp_path):
@@ -299,6 +352,45 @@ def test_what_is_missing_in_a_foreign_clip_is_named(tmp_path):
             name="x", frames=np.zeros((3, 8, 8, 3), np.uint8), positions=np.zeros((3, 1, 2)), radii=[1.0],
             colors=[(255, 0, 0)], dt=0.1, num_context=3,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dt": np.nan},
+        {"dt": 0.0},
+        {"positions": np.zeros(20)},
+        {"positions": np.full((20, 1, 2), np.nan)},
+        {"origin_px": 3.0},
+        {"scenario": "fall.v1"},
+        {"masses": [1.0, 2.0]},
+        {"actions": np.zeros((3, 1))},
+        {"frames": np.zeros((20, 64, 64), np.uint8)},
+    ],
+    ids=lambda change: f"{next(iter(change))}",
+)
+def test_what_does_not_fit_in_a_foreign_clip_is_named(tmp_path, change):
+    write_foreign(tmp_path, 0)
+    arrays = {**np.load(tmp_path / "throw0.npz"), **change}
+    np.savez(tmp_path / "throw0.npz", **arrays)
+    with pytest.raises(EnvError, match="throw0"):
+        load_foreign(tmp_path)
+
+
+def test_foreign_clips_of_two_lengths_are_refused_before_anything_is_imagined(tmp_path):
+    for number in (0, 1):
+        write_foreign(tmp_path / "foreign", number)
+    arrays = dict(np.load(tmp_path / "foreign" / "throw1.npz"))
+    arrays |= {"frames": arrays["frames"][:16], "positions": arrays["positions"][:16]}
+    np.savez(tmp_path / "foreign" / "throw1.npz", **arrays)
+    with pytest.raises(EnvError, match="as many frames"):
+        bench(from_callable(frozen), PLAN, folder=tmp_path / "run", clips=tmp_path / "foreign")
+
+
+def test_a_mistyped_scenario_leaves_the_folder_free(tmp_path):
+    with pytest.raises(EnvError, match="foo"):
+        Truth(tmp_path, replace(PLAN, scenarios=("foo",)), tell=lambda *stage: None)
+    Truth(tmp_path, PLAN, tell=lambda *stage: None).env.close()
 
 
 # ---- a world without scenarios and objects

@@ -77,6 +77,10 @@ def test_words_follow_the_figures(report):
     assert "further from the truth" in verdict(bad) and "hardly count" in verdict(bad) and "blurred" in verdict(bad)
     assert any("From step 1 on" in text for text in limits(bad))
     assert not any("From step" in text for text in limits(good))
+    mixed = {**good, "skill_ci": [[-0.5, -0.1], [0.1, 0.3], *[[-0.7, -0.3]] * 18]}
+    assert any("From step 3 on" in text for text in limits(mixed))
+    late = {**good, "skill_ci": [[-0.5, -0.1], *[[0.1, 0.3]] * 19]}
+    assert not any("From step" in text for text in limits(late))
     unsure = {**good, "skill": [0.1] * 20, "skill_ci": [[-0.1, 0.3]] * 20}
     assert "neither closer" in verdict(unsure)
 

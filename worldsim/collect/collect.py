@@ -108,11 +108,6 @@ def collect(
     if prompt_every is not None and prompt_every < 1:
         raise EnvError(f"prompt_every must be at least 1 step; got {prompt_every}")
     root = Path(store_path)
-    store = RolloutStore.open_or_create(root, codec=codec or "zstd")
-    if codec not in (None, store.codec):
-        raise StoreError(
-            f"{root} is packed with {store.codec}; got the codec {codec}: worldsim compact --codec repacks it"
-        )
     env_kwargs = dict(env_kwargs or {})
     decides = {"env_id": env_id, "env_kwargs": env_kwargs, "variation": variation, "max_steps": max_steps}
     if prompt_every is not None:
@@ -128,6 +123,13 @@ def collect(
         store_path=str(root),
         run_id=run_id,
     )
+    if not (root / "store.json").exists():
+        _try(job)  # before there is a store of nothing
+    store = RolloutStore.open_or_create(root, codec=codec or "zstd")
+    if codec not in (None, store.codec):
+        raise StoreError(
+            f"{root} is packed with {store.codec}; got the codec {codec}: worldsim compact --codec repacks it"
+        )
     wanted = [Episode(seed + i, f"{policy}/{seed + i}") for i in range(episodes)]
     held = store.keys(run_id)
     todo = [episode for episode in wanted if episode.key not in held]
@@ -142,6 +144,15 @@ def collect(
         _collect_in_processes(job, batches, min(workers, len(batches)), tally)
     store.refresh()
     return store
+
+
+def _try(job: Job) -> None:
+    """Raise what makes it impossible to collect at all."""
+    env, _ = make_image_env(job.env_id, job.env_kwargs)
+    try:
+        named_policy(env, job)
+    finally:
+        env.close()
 
 
 class _Tally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,9 @@ def limits(figures: Mapping[str, Any]) -> list[str]:
         f"It remembers {figures['num_context']} frames ({memory_s:.1f} s): what has left the view for longer is "
         "made up anew, and what comes into view for the first time is plausible at best, never the true thing.",
     ]
-    below = next((s for s, (_, high) in enumerate(figures["skill_ci"], 1) if high is not None and high < 0), None)
+    known = [(s, high < 0) for s, (_, high) in enumerate(figures["skill_ci"], 1) if high is not None]
+    worse = list(itertools.takewhile(lambda item: item[1], reversed(known)))
+    below = worse[-1][0] if worse else None
     if below is not None:
         found.append(f"From step {below} on it is further from the truth than the last frame held still.")
     found.append(f"At step {last} its frames have {_sharp(figures['sharpness'][last - 1])}.")

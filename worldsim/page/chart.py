@@ -71,6 +71,7 @@ def chart_html(
             parts.append(f'<polygon class="band {line.color}" points="{" ".join(upper + lower)}"/>')
     for line in reversed(series):  # the first line lies on top
         for run in _runs(line.values):
+            run = run if len(run) > 1 else run * 2  # one point, from there to there with round ends, is a dot
             points = " ".join(f"{x_of(step):.1f},{y_of(value):.1f}" for step, value in run)
             dashed = " dashed" if line.dashed else ""
             parts.append(f'<polyline class="line {line.color}{dashed}" points="{points}"/>')

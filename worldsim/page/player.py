@@ -17,7 +17,8 @@ from worldsim.errors import EnvError
 
 __all__ = ["Scene", "Track", "player_html"]
 
-_SHEET_COLUMNS = 8
+_SHEET_COLUMNS = 8  # or more where a sheet would become too high
+_LONGEST = 16_383  # px, of a side of a WebP image
 _SPEEDS = (0.25, 0.5, 1, 2, 4)
 _DIFFERENCE_GAIN = 2
 
@@ -106,28 +107,43 @@ def player_html(
 
 def _scene_data(scene: Scene) -> dict[str, Any]:
     num_frames, height, width, _ = scene.tracks[0].frames.shape
+    columns = _columns(num_frames, height, width)
     return {
         "numFrames": num_frames,
         "height": height,
         "width": width,
-        "columns": _SHEET_COLUMNS,
-        "sheets": [_sheet(track.frames) for track in scene.tracks],
+        "columns": columns,
+        "sheets": [_sheet(track.frames, columns) for track in scene.tracks],
         "captions": [list(caption) for caption in scene.captions],
         "actions": None if scene.actions is None else np.round(scene.actions.astype(np.float64), 2).tolist(),
     }
 
 
-def _sheet(frames: np.ndarray) -> str:
+def _columns(num_frames: int, height: int, width: int) -> int:
+    """Return how many frames stand side by side, so that neither side of the sheet is longer than WebP allows.
+
+    Raises:
+        EnvError: If there are too many frames for one image.
+    """
+    most_rows = _LONGEST // height
+    columns = max(_SHEET_COLUMNS, -(-num_frames // most_rows))
+    if columns * width > _LONGEST:
+        raise EnvError(
+            f"a page holds at most {most_rows * (_LONGEST // width):,} frames of {height}x{width} per clip; "
+            f"got {num_frames:,}: show fewer steps"
+        )
+    return columns
+
+
+def _sheet(frames: np.ndarray, columns: int) -> str:
     """Return all frames as one lossless image, row by row, as a data URI."""
     num_frames, height, width, _ = frames.shape
-    num_rows = -(-num_frames // _SHEET_COLUMNS)
-    sheet = np.zeros((num_rows * _SHEET_COLUMNS, height, width, 3), np.uint8)
+    num_rows = -(-num_frames // columns)
+    sheet = np.zeros((num_rows * columns, height, width, 3), np.uint8)
     sheet[:num_frames] = frames
-    grid = sheet.reshape(num_rows, _SHEET_COLUMNS, height, width, 3).swapaxes(1, 2)  # (rows, H, columns, W, 3)
+    grid = sheet.reshape(num_rows, columns, height, width, 3).swapaxes(1, 2)  # (rows, H, columns, W, 3)
     out = io.BytesIO()
-    Image.fromarray(grid.reshape(num_rows * height, _SHEET_COLUMNS * width, 3)).save(
-        out, "WEBP", lossless=True, quality=20
-    )
+    Image.fromarray(grid.reshape(num_rows * height, columns * width, 3)).save(out, "WEBP", lossless=True, quality=20)
     return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
 
 

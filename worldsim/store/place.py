@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -154,6 +155,8 @@ def open_place(path: str | Path, storage_options: Mapping[str, Any] | None = Non
         from worldsim.store.bucket import Bucket
 
         return Bucket(path, storage_options)
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):  # "s3://bucket" as a path has lost a stroke
+        raise StoreError(f"{path} is an address, and a directory is expected; in Python open it as a text with ://")
     if storage_options:
         raise StoreError(f"storage_options are for addresses such as s3://bucket/prefix; {path} is a directory")
     return Folder(Path(path))

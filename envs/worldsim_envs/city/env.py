@@ -6,8 +6,10 @@ Saving, restoring and branching are therefore exact, frames included.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,10 +25,11 @@ from trimesh.visual.material import PBRMaterial
 
 from worldsim.errors import EnvError
 from worldsim.rollout import ActionDim, check_action
+from worldsim_envs.checks import check_size, reset_options
 from worldsim_envs.city.blocks import PAVEMENT
 from worldsim_envs.city.event_words import event_caption, instruction_caption
 from worldsim_envs.city.events import collision, happened
-from worldsim_envs.city.factors import CHANGEABLE, FACTORS, checked_factors, draw_factors
+from worldsim_envs.city.factors import CHANGEABLE, FACTORS, checked_factors, draw_factors, overruled
 from worldsim_envs.city.guide import follow, lane_offset, leader, route_info, way_ahead
 from worldsim_envs.city.layout import Layout
 from worldsim_envs.city.lights import colors
@@ -148,17 +151,18 @@ class CityEnv(gym.Env, EzPickle):
         task: str | None = None,
         footprints: str | None = None,
     ) -> None:
-        EzPickle.__init__(self, render_mode, height, width, obs_modes, cameras, lidar, task, footprints)
+        if footprints is not None:
+            footprints = os.path.abspath(footprints)  # a copy of the env may be made where the folder is another
         if render_mode not in (None, "rgb_array"):
             raise EnvError(f'render_mode must be None or "rgb_array"; got {render_mode!r}')
-        for name, size in (("height", height), ("width", width)):
-            if not 32 <= size <= 256:
-                raise EnvError(f"{name} must be 32 to 256 pixels; got {size}")
+        check_size(height, width)
         if task not in (None, *TASKS):
             raise EnvError(f"task must be None or one of {', '.join(TASKS)}; got {task!r}")
         self.render_mode = render_mode
         self._task = task or ""
         self._path, self._footprints = footprints, read_footprints(footprints) if footprints else ()
+        told = repr(self._footprints).encode() if self._footprints else b""
+        self._footprints_digest = hashlib.sha256(told).hexdigest() if told else ""
         self._modes = Modes(
             obs_modes,
             cameras,
@@ -170,6 +174,8 @@ class CityEnv(gym.Env, EzPickle):
             lidar=lidar,
             own=plain_modes(height, width),
         )
+        shown = self._modes.obs_modes, self._modes.cameras
+        EzPickle.__init__(self, render_mode, height, width, *shown, lidar, task, footprints)
         self._lidar = lidar
         self.observation_space = self._modes.space
         self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -205,22 +211,17 @@ class CityEnv(gym.Env, EzPickle):
             PromptError: If no word of the prompt was understood.
         """
         super().reset(seed=seed)
-        options = dict(options or {})
-        unknown_options = set(options) - {"prompt", "variation", "snapshot"}
-        if unknown_options:
-            raise EnvError(f"reset options are prompt, variation, snapshot; got {sorted(unknown_options)}")
-        if options.get("snapshot") is not None:
-            self.restore(options["snapshot"])
+        given = reset_options(options, ("prompt", "variation", "snapshot"))
+        if "snapshot" in given:
+            self.restore(given["snapshot"])
             return self._modes.copied(self._obs), self._info(*self._nothing())
         wished: dict[str, Any] = {}
         unknown: list[str] = []
-        if options.get("prompt") is not None:
-            reading = city_prompt(options["prompt"])
+        if "prompt" in given:
+            reading = city_prompt(given["prompt"])
             wished, unknown = {**checked_factors(reading.factors), "change": "none"}, reading.unknown
-        wished |= checked_factors(options.get("variation") or {})
+        wished = overruled(wished, checked_factors(given.get("variation", {})))
         self._variation, self._unknown = draw_factors(self.np_random, wished), tuple(unknown)
-        if unknown:
-            _warn_unknown(unknown)
         self._episode_seed = int(self.np_random.integers(1 << 31))
         self._build()
         if self._layout.num_left_out:
@@ -229,6 +230,8 @@ class CityEnv(gym.Env, EzPickle):
         self._state = self._start()
         self._stage.place(self._state)
         self._show()
+        if unknown:
+            _warn_unknown(unknown)
         return self._modes.copied(self._obs), self._info(*self._nothing())
 
     def step(self, action: np.ndarray) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
@@ -240,7 +243,7 @@ class CityEnv(gym.Env, EzPickle):
         """
         state = self._running()
         low, high = self.action_space.low, self.action_space.high  # type: ignore[attr-defined]
-        steer, throttle = check_action(action, low, high, ("steer", "throttle")).tolist()
+        steer, throttle = check_action(action, low, high, ("steer", "throttle"), batched=False).tolist()
         moved = move_ego(state, steer * MAX_STEER, throttle * (MAX_THROTTLE if throttle > 0 else MAX_BRAKE))
         moved, events = self._change_world(moved)
         moved, lost = follow(self._layout, self._move_others(moved), is_fixed=self._task == "route")
@@ -278,29 +281,34 @@ class CityEnv(gym.Env, EzPickle):
 
     def redraw(self) -> None:
         """Take the last picture again, with nothing around it; `worldsim bench speed` times steps beside it."""
+        self._running(or_over=True)
         self._stage.scene.redraw()
 
     def close(self) -> None:
         """Free the Bullet client."""
-        self._stage.scene.close()
+        self._stage.close()
 
     def snapshot(self) -> CitySnapshot:
         """Return everything that the next steps depend on."""
         state = self._running(or_over=True)
         rng = self.np_random.bit_generator.state
-        return CitySnapshot(json.dumps(self._variation), self._episode_seed, state, rng, self._unknown)
+        return CitySnapshot(
+            json.dumps(self._variation), self._episode_seed, state, rng, self._unknown, self._footprints_digest
+        )
 
     def restore(self, snapshot: CitySnapshot) -> None:
         """Continue from a snapshot, of this env or of another one, bit for bit.
 
         Raises:
-            EnvError: If it is not a snapshot of a city.
+            EnvError: If it is not a snapshot of a city with this task and these footprints.
         """
         if not isinstance(snapshot, CitySnapshot):
             raise EnvError(f"restore needs a CitySnapshot from snapshot(); got {type(snapshot).__name__}")
         if snapshot.state.task != self._task:
             had, has = snapshot.state.task or "none", self._task or "none"
             raise EnvError(f"the snapshot is of the task {had}; this env has {has}")
+        if snapshot.footprints != self._footprints_digest:
+            raise EnvError("the snapshot is of a city with other footprints; make the env with the same file")
         self.np_random.bit_generator.state = snapshot.rng
         self._variation, self._unknown = json.loads(snapshot.variation), snapshot.unknown
         self._episode_seed = snapshot.episode_seed
@@ -334,8 +342,9 @@ class CityEnv(gym.Env, EzPickle):
         self._unknown = tuple(unknown)
         if unknown:
             _warn_unknown(unknown)
-        self._variation = {**self._variation, "change": "none"}
-        self._state = changed(state, wished, 10)
+        if wished:
+            self._variation = {**self._variation, "change": "none"}
+            self._state = changed(state, wished, 10)
         return unknown
 
     def draw_prompt(self, rng: np.random.Generator) -> dict[str, str]:
@@ -408,6 +417,7 @@ class CityEnv(gym.Env, EzPickle):
     # ---- one step
 
     def _running(self, *, or_over: bool = False) -> CityState:
+        self._stage.scene.check_open()
         if self._state is None:
             raise EnvError("there is no episode yet; call reset() first")
         if self._state.over and not or_over:

@@ -51,7 +51,8 @@ def happened(layout: Layout, before: CityState, after: CityState, leader: int | 
     events: list[dict[str, Any]] = []
     x, y, yaw = middle(after)
     was, now = light_ahead(layout, before), light_ahead(layout, after)
-    if was and was[1] > 0 and was[2] == "red" and (now is None or now[0] != was[0] or now[1] <= 0):
+    gone = was and was[1] > 0 and layout.has_passed(was[0], middle(before)[:2], (x, y), CAR_SIZE[0] / 2)
+    if was and gone and was[2] == "red":
         events.append({"name": "red_light", "color": "red"})
     if was and now and was[0] == now[0] and now[1] > 0 and was[2] != now[2]:
         events.append({"name": "light_changes", "color": now[2]})

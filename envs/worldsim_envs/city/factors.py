@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from worldsim.errors import EnvError
+from worldsim_envs.checks import check_number
 from worldsim_envs.city.traffic import NUM_CARS
 from worldsim_envs.city.walkers import NUM_WALKERS
 from worldsim_envs.city.weather import PRESETS, Conditions, conditions_of, words_of
 from worldsim_envs.look import TIMES, WEATHERS
 
-__all__ = ["CHANGEABLE", "FACTORS", "checked_factors", "draw_factors"]
+__all__ = ["CHANGEABLE", "FACTORS", "checked_factors", "draw_factors", "overruled"]
 
 _TRAFFICS = tuple(NUM_CARS)
 _SPLITS = ("train", "combination", "low", "high")
@@ -65,6 +66,7 @@ is without being set. Split ``combination`` is fog at dusk; ``low`` and ``high``
 CHANGEABLE = ("time_of_day", "weather", "traffic", "pedestrians", *Conditions.__dataclass_fields__, "weather_preset")
 """Factors that a prompt can change in mid-episode."""
 
+_WORDS = ("time_of_day", "weather")
 _SUN = {"day": (35.0, 65.0), "dusk": (2.0, 9.0), "night": (-25.0, -12.0)}  # deg
 _SKY = {
     # weather: ranges of cloud, rain, wetness, fog
@@ -92,15 +94,19 @@ def draw_factors(rng: np.random.Generator, wished: Mapping[str, Any]) -> dict[st
     elif (time, weather) == ("dusk", "fog"):
         weather = "clear" if u[20] < 0.5 else "rain"
     time, weather = wished.get("time_of_day", time), wished.get("weather", weather)
-    if (time, weather) == ("dusk", "fog") and split == "train":  # a wish for one of the two moves the other
-        if "weather" not in wished:
+    said = _said(wished)
+    if (said["time_of_day"] or time, said["weather"] or weather) == ("dusk", "fog") and split != "combination":
+        if said["weather"] is None:  # a wish for one of the two moves the other
             weather = "clear" if u[20] < 0.5 else "rain"
-        elif "time_of_day" not in wished:
+        elif said["time_of_day"] is None:
             time = "day" if u[20] < 4 / 7 else "night"
     ranges = zip(Conditions.__dataclass_fields__, (_SUN[time], *_SKY[weather]), u[12:17], strict=True)
     drawn = Conditions(**{name: round(low + (high - low) * part, 4) for name, (low, high), part in ranges})
-    numbers = {name: value for name, value in wished.items() if name in drawn.__dict__ or name == "weather_preset"}
-    conditions = conditions_of(drawn, numbers)
+    # Without a preset the words are in what is drawn; with one they come after it.
+    has_preset = wished.get("weather_preset", "none") != "none"
+    words = _WORDS if has_preset else ()
+    after = {name: v for name, v in wished.items() if name in (*drawn.__dict__, *words, "weather_preset")}
+    conditions = conditions_of(drawn, after)
 
     def beyond(name: str, part: float) -> float:
         low, high = FACTORS[name][split if split in ("low", "high") else "train"]
@@ -130,6 +136,29 @@ def draw_factors(rng: np.random.Generator, wished: Mapping[str, Any]) -> dict[st
     return factors
 
 
+def _said(wished: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the time of day and the weather that wishes settle, in words or by number; None is left to chance."""
+    named = words_of(conditions_of(Conditions(50.0, 0.0, 0.0, 0.0, 0.0), wished))
+    has_preset = wished.get("weather_preset", "none") != "none"
+    is_time = has_preset or "time_of_day" in wished or "sun_height" in wished
+    is_weather = has_preset or "weather" in wished or named["weather"] != "clear"
+    return {
+        "time_of_day": named["time_of_day"] if is_time else None,
+        "weather": named["weather"] if is_weather else None,
+    }
+
+
+def overruled(prompted: Mapping[str, Any], variation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the factors of a prompt and those of a variation, which wins: what its words settle, no number undoes."""
+    lost: set[str] = set()
+    has_preset = "weather_preset" in variation
+    if "weather" in variation or has_preset:
+        lost |= {"weather", "cloud", "rain", "wetness", "fog"}
+    if "time_of_day" in variation or has_preset:
+        lost |= {"time_of_day", "sun_height"}
+    return {**{name: value for name, value in prompted.items() if name not in lost}, **variation}
+
+
 def _change(factors: Mapping[str, Any], u: list[float]) -> str:
     """Return a change of time, weather or traffic to another value, never to fog at dusk."""
     name, values = (("time_of_day", TIMES), ("weather", WEATHERS), ("traffic", _TRAFFICS))[int(u[1] * 3)]
@@ -156,8 +185,5 @@ def checked_factors(variation: Mapping[str, Any]) -> dict[str, Any]:
             checked[name] = value
             continue
         low, high = factor.get("low", factor["train"])[0], factor.get("high", factor["train"])[1]
-        is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-        if not is_number or not low <= value <= high:
-            raise EnvError(f"{name} must be a number from {low} to {high}; got {value!r}")
-        checked[name] = int(value) if factor.get("integer") else float(value)
+        checked[name] = check_number(name, value, low, high, is_integer=factor.get("integer", False))
     return checked

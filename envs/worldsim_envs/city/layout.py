@@ -316,6 +316,26 @@ class Layout:
         i, j = (k, line) if axis == 0 else (line, k)
         return Approach(i, j, axis, distance - STOP_LINE - nose)
 
+    @property
+    def most_houses(self) -> int:
+        """Most footprints in a block."""
+        return max(map(len, self._houses.values()), default=0)
+
+    def has_passed(
+        self, junction: tuple[int, int, int], before: tuple[float, float], after: tuple[float, float], nose: float
+    ) -> bool:
+        """Return whether a car that was before a junction's stop line is behind it now, whichever way it looks.
+
+        Args:
+            junction: i, j and axis as of `approach`.
+            before, after: x m, y m of its middle.
+            nose: Metres from its middle to its front.
+        """
+        i, j, axis = junction
+        end = self._xs[i] if axis == 0 else self._ys[j]
+        was, now = (self.warp.grid(*middle)[axis] for middle in (before, after))
+        return math.copysign(1, end - was) * (end - now) <= STOP_LINE + nose
+
     def lane(self, x: float, y: float, yaw: float) -> int:
         """Return 1 on one's own half of a street, -1 on the other, 0 in a junction or outside."""
         x, y = self.warp.grid(x, y)

@@ -34,11 +34,12 @@ from worldsim_envs.city.sight import (
     label_atlas,
     light_numbers,
 )
+from worldsim_envs.city.solids import Solids, solid_of
 from worldsim_envs.city.state import CityState, conditions_at, middle, sight_of
 from worldsim_envs.city.traffic import NUM_CARS
-from worldsim_envs.city.walkers import NUM_WALKERS
+from worldsim_envs.city.walkers import NUM_WALKERS, Walker
 from worldsim_envs.city.weather import look_under
-from worldsim_envs.lidar import scan
+from worldsim_envs.lidar import REACH, scan
 from worldsim_envs.look import Lens, Look, compose
 from worldsim_envs.mesh import Mesh
 from worldsim_envs.modes import Modes, Shot, ids_of
@@ -51,7 +52,8 @@ _AWAY = (0.0, 0.0, -500.0, 0.0)  # pose of a body that is not there
 _LIDAR_HEIGHT = 0.8  # m
 _AROUND = 45.0  # m, what the bird's-eye camera sees
 _FIRST_LIGHT, _FIRST_THING, _THINGS = 100, 1000, 64
-"""Instance ids: lights from the first, then things that stand in blocks, so many ids for each block."""
+"""Instance ids: lights from the first, then things that stand in blocks, so many ids for each block, and more where
+footprints put more houses into one."""
 _TOUCH = 0.15  # m by which a pixel's point may lie outside of the box that it belongs to
 
 
@@ -68,6 +70,7 @@ class Stage:
         labels = label_atlas() if modes.wants("semantic") else None
         self.scene = Scene(atlas(), height, width, CAMERAS["front"], labels)
         self._wide = width / height
+        self._solids = Solids() if modes.lidar else None
         self._lenses = {}
         for name in modes.cameras:
             focal = frame_intrinsics(CAMERAS[name], height, width)[0, 0]
@@ -80,11 +83,11 @@ class Stage:
         self._blocks: dict[Key, Block] = {}
         self._drawn: dict[Key, int] = {}
         self._signals: dict[tuple[int, int, str, str], int] = {}
+        self._things = max(_THINGS, layout.most_houses + _THINGS)
         self.scene.clear()
-        length, width, height = CAR_SIZE
-        solid = [Box((0, 0, height / 2), (length / 2, width / 2, height / 2))]
-        depth, breadth, tall = WALKER_SIZE
-        person = [Box((0, 0, tall / 2), (depth / 2, breadth / 2, tall / 2))]
+        if self._solids:
+            self._solids.clear()
+        solid, person = [solid_of(CAR_SIZE)], [solid_of(WALKER_SIZE)]
         paints = list(CAR_COLORS)
         self._ground = self.scene.add(ground_mesh())
         self._ego = self.scene.add(None, solid)
@@ -113,8 +116,9 @@ class Stage:
             camera = camera_of(x, y, yaw, name)
             at = (*camera.position[:2], camera.yaw)
             if name == "birds_eye":
-                wanted |= dict.fromkeys(self.layout.keys_at(x, y, _AROUND))
-                lit |= dict.fromkeys(self.layout.lights_near(*at, _AROUND, math.inf))
+                around = _AROUND * max(1.0, self._wide / 2)
+                wanted |= dict.fromkeys(self.layout.keys_at(x, y, around))
+                lit |= dict.fromkeys(self.layout.lights_near(*at, around, math.inf))
             else:
                 wanted |= dict.fromkeys(self.layout.keys_near(*at, reach, self._wide))
                 lit |= dict.fromkeys(self.layout.lights_near(*at, reach, self._wide))
@@ -132,7 +136,7 @@ class Stage:
             if car.is_braking:
                 present[self._brakes[car.slot]] = pose
         for one in state.walkers:
-            present[self.walkers[one.slot]] = (*one.pose[:2], 0.0 if one.is_crossing else PAVEMENT, one.pose[2])
+            present[self.walkers[one.slot]] = (*one.pose[:2], _floor(one), one.pose[2])
         for body, pose in present.items():
             self.scene.place(body, *pose)
         away = {*self.cars, *self._brakes, *self.walkers} - set(present)
@@ -180,7 +184,7 @@ class Stage:
         for car in state.cars:
             found[f"car{car.slot}"] = car_mesh(car.color).moved(*car.pose[:3])
         for one in state.walkers:
-            found[f"pedestrian{one.slot}"] = walker_mesh(one.coat).moved(*one.pose)
+            found[f"pedestrian{one.slot}"] = walker_mesh(one.coat).moved(*one.pose, z=_floor(one))
         return found
 
     # ---- what is seen
@@ -238,9 +242,25 @@ class Stage:
         return Shot(rgb, view.depth, semantic, instance, plain, kind, light)
 
     def lidar(self, state: CityState) -> np.ndarray:
-        """Return the ranges around the ego, (256,) float32 metres."""
+        """Return the ranges around the ego, (256,) float32 metres: whatever stands there, seen by a camera or not.
+
+        Raises:
+            ValueError: If the stage was made without a lidar.
+        """
+        if self._solids is None:
+            raise ValueError("this stage was made without a lidar")
         x, y, yaw = middle(state)
-        return scan(self.scene, (x, y, _LIDAR_HEIGHT), yaw, ignore=(self._ego,))
+        blocks = {key: self.block(key).boxes for key in self.layout.keys_at(x, y, REACH)}
+        poses = {f"car{car.slot}": (*car.pose[:2], 0.0, car.pose[2]) for car in state.cars}
+        poses |= {f"pedestrian{one.slot}": (*one.pose[:2], _floor(one), one.pose[2]) for one in state.walkers}
+        self._solids.place(blocks, poses)
+        return scan(self._solids.scene, (x, y, _LIDAR_HEIGHT), yaw)
+
+    def close(self) -> None:
+        """Free what is drawn and what is scanned."""
+        self.scene.close()
+        if self._solids:
+            self._solids.scene.close()
 
     def instances(self, state: CityState) -> dict[str, int]:
         """Return the instance id of everything that is drawn, by name."""
@@ -262,7 +282,7 @@ class Stage:
         return ids_of(body, {key: KINDS.index(kind) for key, kind in kinds.items()}).astype(np.uint8)
 
     def _thing_id(self, key: Key, n: int) -> int:
-        return _FIRST_THING + _THINGS * self.layout.number_of(key) + n
+        return _FIRST_THING + self._things * self.layout.number_of(key) + n
 
     def _instances(self, view: View, pose: dict[str, np.ndarray]) -> np.ndarray:
         table = {body: BODIES.index(f"car{k}") + 1 for k, body in enumerate(self.cars)}
@@ -285,6 +305,11 @@ def _toward(look: Look, sun_azimuth: float) -> tuple[float, float, float]:
     """Return the direction to the light; the sun's azimuth is in radians."""
     flat = (1 - look.sun_height**2) ** 0.5
     return (float(np.cos(sun_azimuth) * flat), float(np.sin(sun_azimuth) * flat), look.sun_height)
+
+
+def _floor(walker: Walker) -> float:
+    """Return what someone stands on, metres."""
+    return 0.0 if walker.is_crossing else PAVEMENT
 
 
 def _light_id(i: int, j: int) -> int:

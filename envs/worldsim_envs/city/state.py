@@ -78,6 +78,8 @@ class CitySnapshot:
     """State of ``np_random``'s bit generator."""
     unknown: tuple[str, ...]
     """Words of the prompt that were not understood."""
+    footprints: str = ""
+    """SHA-256 of the footprints that the city was made with; empty without any."""
 
 
 def move_ego(state: CityState, wheel: float, pull: float) -> CityState:

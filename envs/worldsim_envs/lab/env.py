@@ -24,6 +24,7 @@ from trimesh.visual.material import PBRMaterial
 
 from worldsim.errors import EnvError, PromptError
 from worldsim.rollout import ActionDim, check_action
+from worldsim_envs.checks import check_size, reset_options
 from worldsim_envs.lab.event_words import Noun, event_caption, instruction_caption, noun
 from worldsim_envs.lab.factors import COMMON, SPLITS, Factor, checked, drawn
 from worldsim_envs.lab.paint import PALETTE, SKY, atlas, color_of
@@ -140,16 +141,14 @@ class LabEnv(gym.Env, EzPickle):
         obs_modes: Sequence[str] = ("rgb",),
         cameras: Sequence[str] = ("front",),
     ) -> None:
-        EzPickle.__init__(self, render_mode, height, width, obs_modes, cameras)
         if render_mode not in (None, "rgb_array"):
             raise EnvError(f'render_mode must be None or "rgb_array"; got {render_mode!r}')
-        for name, size in (("height", height), ("width", width)):
-            if not 32 <= size <= 256:
-                raise EnvError(f"{name} must be 32 to 256 pixels; got {size}")
+        check_size(height, width)
         self.render_mode = render_mode
         self._modes = Modes(
             obs_modes, cameras, offered=CAMERAS, classes=CLASSES, bodies=BODIES, height=height, width=width
         )
+        EzPickle.__init__(self, render_mode, height, width, self._modes.obs_modes, self._modes.cameras)
         self.observation_space = self._modes.space
         self.action_space = gym.spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
         self._scene = Scene(atlas(), height, width, FOV)
@@ -229,22 +228,20 @@ class LabEnv(gym.Env, EzPickle):
             PromptError: If no word of the prompt was understood.
         """
         super().reset(seed=seed)
-        options = dict(options or {})
-        if set(options) - set(_OPTIONS):
-            raise EnvError(f"reset options are {', '.join(_OPTIONS)}; got {sorted(set(options) - set(_OPTIONS))}")
-        if options.get("snapshot") is not None:
-            self.restore(options["snapshot"])
+        given = reset_options(options, _OPTIONS)
+        if "snapshot" in given:
+            self.restore(given["snapshot"])
             return self._modes.copied(self._obs), self._info([], 0.0)
         shares = self.np_random.random(_SHARES)
         episode_seed = int(self.np_random.integers(1 << 31))
-        variation = dict(options.get("variation") or {})
-        if options.get("scenario") is not None:
-            variation["scenario"] = options["scenario"]
+        variation = dict(given.get("variation", {}))
+        if "scenario" in given:
+            variation["scenario"] = given["scenario"]
         wished: dict[str, Any] = {}
         phrases: dict[str, str] = {}
         unknown: list[str] = []
-        if options.get("prompt") is not None:
-            wished, unknown, phrases = lab_prompt(options["prompt"])
+        if "prompt" in given:
+            wished, unknown, phrases = lab_prompt(given["prompt"])
         name = self._scenario(variation, wished, float(shares[0]))
         split = variation.pop("split", "train")
         if split not in SPLITS:
@@ -261,9 +258,9 @@ class LabEnv(gym.Env, EzPickle):
         variation.pop("scenario", None)
         values |= checked(scenario.all_factors, variation, name)
         self._begin({"scenario": name, "split": split, **values}, episode_seed, tuple(unknown))
+        self._show()
         if unknown:
             _warn_unknown(unknown)
-        self._show()
         return self._modes.copied(self._obs), self._info([], 0.0)
 
     def step(self, action: np.ndarray) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
@@ -276,7 +273,7 @@ class LabEnv(gym.Env, EzPickle):
         self._running()
         low, high = self.action_space.low, self.action_space.high  # type: ignore[attr-defined]
         before = self._distance()
-        events = self._advance(tuple(check_action(action, low, high, tuple(ACTIONS)).tolist()))
+        events = self._advance(tuple(check_action(action, low, high, tuple(ACTIONS), batched=False).tolist()))
         self._show()
         reward = before - self._distance()
         return self._modes.copied(self._obs), reward, False, False, self._info(events, reward)
@@ -288,6 +285,7 @@ class LabEnv(gym.Env, EzPickle):
 
     def redraw(self) -> None:
         """Take the last picture again, with nothing around it; `worldsim bench speed` times steps beside it."""
+        self._running()
         self._scene.redraw()
 
     def close(self) -> None:
@@ -315,6 +313,14 @@ class LabEnv(gym.Env, EzPickle):
         if not isinstance(snapshot, LabSnapshot):
             raise EnvError(f"restore needs a LabSnapshot from snapshot(); got {type(snapshot).__name__}")
         self.np_random.bit_generator.state = snapshot.rng
+        try:
+            self._replay(snapshot)
+        except BaseException:
+            self._world = None  # of an episode that could not be restored nothing is left to go on with
+            raise
+        self._show()
+
+    def _replay(self, snapshot: LabSnapshot) -> None:
         self._begin(json.loads(snapshot.variation), snapshot.episode_seed, snapshot.unknown)
         for command in snapshot.commands:
             if len(command) == 1:
@@ -324,7 +330,6 @@ class LabEnv(gym.Env, EzPickle):
                 self._advance(command)
         self._unknown = snapshot.unknown
         check_replayed(self._running().bodies.values(), snapshot.rows)
-        self._show()
 
     def branch(self, n: int) -> list[LabEnv]:
         """Return n independent envs that continue from the present moment."""
@@ -338,6 +343,8 @@ class LabEnv(gym.Env, EzPickle):
     def set_prompt(self, text: str) -> list[str]:
         """Change gravity from the next step on, over half a second; return the words that were not understood.
 
+        A change that the episode had before it is given up.
+
         Raises:
             PromptError: If it names no gravity, the only thing that can change in mid-episode.
         """
@@ -350,6 +357,8 @@ class LabEnv(gym.Env, EzPickle):
         if unknown:
             _warn_unknown(unknown)
         command = (float(wished["gravity"]),)
+        if self._step <= self._variation["change_step"]:  # nothing changes from here on but by prompts
+            self._variation = {**self._variation, "change": "none"}
         self._change_gravity(command[0], PROMPT_RAMP)
         self._commands.append(command)
         return unknown
@@ -383,19 +392,27 @@ class LabEnv(gym.Env, EzPickle):
     # ---- an episode
 
     def _scenario(self, variation: Mapping[str, Any], wished: Mapping[str, str], share: float) -> str:
-        """Return the scenario that was named, else one drawn among those that have every factor that was asked for."""
+        """Return the scenario that was named, else one drawn among those that have what was asked for.
+
+        They have every factor of the variation, and of the prompt's as many as can be had; `reset` hands the rest back.
+        """
         named = variation.get("scenario", wished.get("scenario"))
         if named is not None:
-            if named not in SCENARIOS:
+            if not isinstance(named, str) or named not in SCENARIOS:
                 raise EnvError(f"scenario must be one of {', '.join(SCENARIOS)}; got {named!r}")
             return named
-        asked = (set(variation) | set(wished)) - {"split"}
-        able = [name for name, scenario in SCENARIOS.items() if asked <= set(scenario.all_factors)]
+        asked = set(variation) - {"split"}
+        able = {
+            name: len(set(wished) & set(scenario.all_factors))
+            for name, scenario in SCENARIOS.items()
+            if asked <= set(scenario.all_factors)
+        }
         if not able:
             raise EnvError(
                 f"no scenario has all of the factors {', '.join(sorted(asked))}; see scene_card['scenarios']"
             )
-        return able[int(share * len(able))]
+        best = [name for name, num_had in able.items() if num_had == max(able.values())]
+        return best[int(share * len(best))]
 
     def _begin(self, variation: dict[str, Any], episode_seed: int, unknown: tuple[str, ...]) -> None:
         self._variation, self._episode_seed, self._unknown = variation, episode_seed, unknown
@@ -413,6 +430,7 @@ class LabEnv(gym.Env, EzPickle):
         self._write_caption()
 
     def _running(self) -> World:
+        self._scene.check_open()
         if self._world is None:
             raise EnvError("there is no episode yet; call reset() first")
         return self._world

@@ -24,6 +24,7 @@ from trimesh.visual.material import PBRMaterial
 
 from worldsim.errors import EnvError, PromptError
 from worldsim.rollout import ActionDim, check_action
+from worldsim_envs.checks import check_size, reset_options
 from worldsim_envs.lab.factors import SPLITS, Factor, checked
 from worldsim_envs.modes import ClassRow, Modes, Obs, Shot, ids_of
 from worldsim_envs.rig import Camera
@@ -166,13 +167,9 @@ class TabletopEnv(gym.Env, EzPickle):
         obs_modes: Iterable[str] = ("rgb",),
         cameras: Iterable[str] = ("side",),
     ) -> None:
-        self._arguments: tuple[Any, ...] = (render_mode, height, width, task, reward, tuple(obs_modes), tuple(cameras))
-        EzPickle.__init__(self, *self._arguments)
         if render_mode not in (None, "rgb_array"):
             raise EnvError(f'render_mode must be None or "rgb_array"; got {render_mode!r}')
-        for name, size in (("height", height), ("width", width)):
-            if not 32 <= size <= 256:
-                raise EnvError(f"{name} must be 32 to 256 pixels; got {size}")
+        check_size(height, width)
         if task is not None and task not in TASKS:
             raise EnvError(f"task must be None or one of {', '.join(TASKS)}; got {task!r}")
         if reward not in ("dense", "sparse"):
@@ -182,6 +179,9 @@ class TabletopEnv(gym.Env, EzPickle):
         self._modes = Modes(
             obs_modes, cameras, offered=CAMERAS, classes=CLASSES, bodies=BODIES, height=height, width=width
         )
+        shown = self._modes.obs_modes, self._modes.cameras
+        self._arguments: tuple[Any, ...] = (render_mode, height, width, task, reward, *shown)
+        EzPickle.__init__(self, *self._arguments)
         self.observation_space = self._modes.space
         self.action_space = gym.spaces.Box(-1.0, 1.0, (len(ACTIONS),), np.float32)
         self._scene = Scene(atlas(), height, width, CAMERAS["side"])
@@ -227,20 +227,18 @@ class TabletopEnv(gym.Env, EzPickle):
             PromptError: If no word of the prompt was understood.
         """
         super().reset(seed=seed)
-        options = dict(options or {})
-        if set(options) - set(_OPTIONS):
-            raise EnvError(f"reset options are {', '.join(_OPTIONS)}; got {sorted(set(options) - set(_OPTIONS))}")
-        if options.get("snapshot") is not None:
-            self.restore(options["snapshot"])
+        given = reset_options(options, _OPTIONS)
+        if "snapshot" in given:
+            self.restore(given["snapshot"])
             return self._modes.copied(self._obs), self._info([], {})
         shares = self.np_random.random(1 + NUM_SHARES)
         episode_seed = int(self.np_random.integers(1 << 31))
-        variation = dict(options.get("variation") or {})
+        variation = dict(given.get("variation", {}))
         wished: Mapping[str, Any] = {}
         phrases: Mapping[str, str] = {}
         unknown: list[str] = []
-        if options.get("prompt") is not None:
-            wished, unknown, phrases = tabletop_prompt(options["prompt"])
+        if "prompt" in given:
+            wished, unknown, phrases = tabletop_prompt(given["prompt"])
         task = self._task(variation, wished, float(shares[0]))
         variation.pop("task", None)
         split = variation.pop("split", "train")
@@ -259,9 +257,9 @@ class TabletopEnv(gym.Env, EzPickle):
                 unknown.append(phrases[factor])
         values |= checked(factors, variation, task)
         self._begin({"task": task, "split": split, **values}, episode_seed, tuple(unknown))
+        self._show()
         if unknown:
             _warn_unknown(unknown)
-        self._show()
         return self._modes.copied(self._obs), self._info([], {})
 
     def step(self, action: np.ndarray) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
@@ -274,7 +272,7 @@ class TabletopEnv(gym.Env, EzPickle):
         self._running()
         low, high = self.action_space.low, self.action_space.high  # type: ignore[attr-defined]
         before = self._worth
-        events = self._advance(tuple(check_action(action, low, high, tuple(ACTIONS)).tolist()))
+        events = self._advance(tuple(check_action(action, low, high, tuple(ACTIONS), batched=False).tolist()))
         self._show()
         if self._reward == "sparse":
             terms = {"success": float(self._is_success)}
@@ -290,6 +288,7 @@ class TabletopEnv(gym.Env, EzPickle):
 
     def redraw(self) -> None:
         """Take the last picture again, with nothing around it; `worldsim bench speed` times steps beside it."""
+        self._running()
         self._scene.redraw()
 
     def close(self) -> None:
@@ -321,6 +320,14 @@ class TabletopEnv(gym.Env, EzPickle):
         if self._fixed_task not in (None, variation["task"]):
             raise EnvError(f"this env has the task {self._fixed_task}; the snapshot is of {variation['task']}")
         self.np_random.bit_generator.state = snapshot.rng
+        try:
+            self._replay(variation, snapshot)
+        except BaseException:
+            self._world = None  # of an episode that could not be restored nothing is left to go on with
+            raise
+        self._show()
+
+    def _replay(self, variation: dict[str, Any], snapshot: TabletopSnapshot) -> None:
         self._begin(variation, snapshot.episode_seed, snapshot.unknown)
         for command in snapshot.commands:
             if isinstance(command[0], str):
@@ -330,7 +337,6 @@ class TabletopEnv(gym.Env, EzPickle):
                 self._advance(command)
         self._unknown = snapshot.unknown
         check_replayed(self._running().rows.values(), snapshot.rows)
-        self._show()
 
     def branch(self, n: int) -> list[TabletopEnv]:
         """Return n independent envs that continue from the present moment."""
@@ -343,6 +349,8 @@ class TabletopEnv(gym.Env, EzPickle):
     def set_prompt(self, text: str) -> list[str]:
         """Change light or gravity from the next step on, over half a second; return the words not understood.
 
+        A change that the episode had before it is given up.
+
         Raises:
             PromptError: If it names neither, the only things that can change in mid-episode.
         """
@@ -353,6 +361,8 @@ class TabletopEnv(gym.Env, EzPickle):
                 "only light (dim, bright) and gravity (moon, mars, earth, jupiter) can change in mid-episode; "
                 f"got {text!r}"
             )
+        if self._step <= self._variation["change_step"]:  # nothing changes from here on but by prompts
+            self._variation = {**self._variation, "change": "none"}
         for factor, word in wished.items():
             if factor in _CHANGING:
                 command = (factor, _meant(COMMON[factor], factor, word))
@@ -399,7 +409,7 @@ class TabletopEnv(gym.Env, EzPickle):
         named = variation.get("task", self._fixed_task or wished.get("task"))
         if named is not None:
             allowed = TASKS if self._fixed_task is None else (self._fixed_task,)
-            if named not in allowed:
+            if not isinstance(named, str) or named not in allowed:
                 raise EnvError(f"task must be {' or '.join(allowed)}; got {named!r}")
             return named
         asked = (set(variation) | set(wished)) - {"split", "color"}
@@ -424,6 +434,7 @@ class TabletopEnv(gym.Env, EzPickle):
         )
 
     def _running(self) -> World:
+        self._scene.check_open()
         if self._world is None:
             raise EnvError("there is no episode yet; call reset() first")
         return self._world

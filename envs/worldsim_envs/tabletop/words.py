@@ -230,7 +230,8 @@ TABLETOP_WORDS = Words(
 def tabletop_prompt(text: object) -> Reading:
     """Return the factors that a prompt sets, the words that the table cannot express, and the phrase of each factor.
 
-    Of two colours the first is that of the block that is moved; the other one is handed back.
+    Of two colours the later one counts, as of all that exclude each other: it is that of the block that is moved, and
+    the other one is handed back.
 
     Raises:
         PromptError: If it is not a text or no word of it was understood.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 import re
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from PIL import Image
 from worldsim.errors import CheckpointError, EnvError
 from worldsim.evaluate.setting import setting_warnings
 from worldsim.model import WorldModel, load
-from worldsim.sim import pick_device
+from worldsim.sim import WorldModelEnv, pick_device
 from worldsim.store.formats.films import read_film
 
 __all__ = ["Candidate", "Request", "candidate", "from_callable", "from_env", "from_folder", "from_model"]
@@ -90,7 +91,7 @@ def candidate(
     if path.is_dir() and _has_results(path):
         return from_folder(path)
     if not path.is_dir() and re.search(r"-v\d+$", model):
-        return from_env(model)
+        return from_env(model, sampler_steps=sampler_steps, device=device)
     if not path.is_dir() and ":" in model:
         return from_callable(model)
     return from_model(load(model).to(pick_device(device)), sampler_steps)
@@ -189,24 +190,42 @@ def _imported(target: str) -> Callable[..., Any]:
         raise EnvError(f"a model as a function is named module:function; {target!r} is not one: {error}") from None
 
 
-def from_env(env_id: str, **kwargs: Any) -> Candidate:
+def from_env(env_id: str, *, sampler_steps: int | None = None, device: str = "cpu", **kwargs: Any) -> Candidate:
     """Return an imagined env as a candidate: one that takes ``reset(options={"start": {"frames", "actions"}})``.
 
+    Behind an end that it declares, its last frame stands still.
+
+    Args:
+        env_id: Of the env; one of a world model is asked as the model itself is, in batches, and does not end.
+        sampler_steps, device: Of a world model, as in `candidate`.
+        kwargs: Of the env's constructor.
+
     Raises:
-        EnvError: If it cannot be made.
+        EnvError: If it cannot be made, or has no sampler whose steps could be set.
     """
     try:
         env = gym.make(env_id, disable_env_checker=True, **kwargs).unwrapped
     except (gym.error.Error, TypeError) as error:
         raise EnvError(f"cannot make {env_id!r}: {error}") from None
     model = getattr(env, "model", None)
+    if type(env) is WorldModelEnv:
+        steps = env.sampler_steps if sampler_steps is None else sampler_steps
+        return replace(from_model(env.model.to(pick_device(device)), steps), name=env_id)
+    if sampler_steps is not None:
+        raise EnvError(f"{env_id} has no sampler steps that could be set; leave --sampler-steps out")
 
     def imagine(requests: Sequence[Request]) -> list[np.ndarray]:
         out = []
         for r in requests:
             options = {"start": {"frames": r.frames, "actions": r.past}} | ({"prompt": r.prompt} if r.prompt else {})
             env.reset(seed=r.seed, options=options)
-            frames = [np.array(env.step(action)[0], np.uint8) for action in r.actions]
+            frames: list[np.ndarray] = []
+            for action in r.actions:
+                obs, _, terminated, truncated, _ = env.step(action)
+                frames.append(np.array(obs, np.uint8))
+                if terminated or truncated:
+                    frames += [frames[-1]] * (len(r.actions) - len(frames))
+                    break
             out.append(_checked(np.stack(frames), r))
         return out
 
@@ -255,11 +274,18 @@ def _read_result(root: Path, key: str) -> np.ndarray:
         )
     if path.suffix == _FILM:
         return read_film(path)
-    if path.suffix in _ARRAYS:
-        data = np.load(path)
-        return data["frames"] if path.suffix == ".npz" else data
-    images = sorted(p for p in path.iterdir() if p.suffix in _IMAGES)
-    return np.stack([np.asarray(Image.open(p).convert("RGB")) for p in images])
+    try:
+        if path.suffix in _ARRAYS:
+            data = np.load(path, allow_pickle=False)
+            frames = data["frames"] if path.suffix == ".npz" else data
+        else:
+            images = sorted(p for p in path.iterdir() if p.suffix in _IMAGES)
+            frames = np.stack([np.asarray(Image.open(p).convert("RGB")) for p in images])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; generate it again") from None
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+        raise CheckpointError(f"{path} must hold frames (T, H, W, 3) uint8; got {frames.shape} {frames.dtype}")
+    return frames
 
 
 def _trimmed(frames: np.ndarray, request: Request) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -190,6 +191,18 @@ def clip_from_tracks(
     Raises:
         EnvError: If the arrays do not fit each other.
     """
+    if positions.ndim != 3 or positions.shape[2] != 2 or frames.ndim != 4 or frames.shape[3] != 3:
+        raise EnvError(
+            f"{name}: frames must be (F, H, W, 3) and positions (F, N, 2); got {frames.shape} and {positions.shape}"
+        )
+    if not (dt > 0 and np.isfinite(dt) and pixels_per_metre > 0 and np.isfinite(positions).all()):
+        raise EnvError(f"{name}: dt and pixels_per_metre must be more than 0, and positions finite")
+    if actions is not None and len(actions) != len(frames) - 1:
+        raise EnvError(f"{name}: {len(frames)} frames need {len(frames) - 1} actions; got {len(actions)}")
+    if masses is not None and len(masses) != len(radii):
+        raise EnvError(f"{name}: {len(radii)} objects need as many masses; got {len(masses)}")
+    if not re.fullmatch(r"[\w-]+", scenario):
+        raise EnvError(f"{name}: a scenario is a word of letters, digits, _ and -; got {scenario!r}")
     num_frames, num = positions.shape[:2]
     height = frames.shape[1]
     if len(frames) != num_frames or len(radii) != num or len(colors) != num or frames.dtype != np.uint8:
@@ -266,6 +279,8 @@ def load_foreign(folder: Path) -> list[Clip]:
             if scalar in more:
                 more[scalar] = float(more[scalar])
         if "origin_px" in more:
+            if more["origin_px"].shape != (2,):
+                raise EnvError(f"{file}: origin_px must be two numbers, u and v; got {more['origin_px']}")
             more["origin_px"] = (float(more["origin_px"][0]), float(more["origin_px"][1]))
         if "scenario" in more:
             more["scenario"] = str(more["scenario"])

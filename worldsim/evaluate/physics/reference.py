@@ -72,10 +72,10 @@ class Truth:
             raise EnvError(f"{folder} holds the truth of another plan; choose another folder with --run or --truth")
         if before is not None and before != made:
             raise EnvError(f"{plan.env_id} no longer looks as it does in {folder}; choose another folder")
-        write_json(folder / "plan.json", made)
         self.env = gym.make(plan.env_id, disable_env_checker=True, **plan.env_kwargs)
         self.cases = plan_cases(self.env, plan)
         """(key, scenario, split, env seed) of every case."""
+        write_json(folder / "plan.json", made)
 
     @property
     def clips(self) -> Path:

@@ -21,7 +21,7 @@ _LEVEL = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A mean over clips with its 95% bootstrap interval; NaN where no clip has a value."""
+    """A mean over clips with its 95% bootstrap interval; NaN where no clip has a value, no interval of one clip."""
 
     value: float
     lo: float
@@ -40,6 +40,8 @@ def bootstrap(values: np.ndarray, *, seed: int = 0) -> Interval:
     kept = kept[np.isfinite(kept)]
     if not len(kept):
         return Interval(value=float("nan"), lo=float("nan"), hi=float("nan"), n=0)
+    if len(kept) == 1:
+        return Interval(value=float(kept[0]), lo=float("nan"), hi=float("nan"), n=1)
     rng = np.random.default_rng(seed)
     means = kept[rng.integers(0, len(kept), (_RESAMPLES, len(kept)))].mean(axis=1)
     tail = (1 - _LEVEL) / 2
@@ -70,7 +72,7 @@ def paired_p(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> float:
         rng = np.random.default_rng(seed)
         signs = np.concatenate([np.ones((1, n)), rng.choice([-1.0, 1.0], (9999, n))])
     means = np.abs(signs @ difference)
-    return float((means >= abs(difference.sum()) - 1e-12).mean())
+    return float((means >= means[0] - _tie(means[0])).mean())  # the first flips nothing
 
 
 def label_permutation(errors: np.ndarray, *, seed: int = 0, num_samples: int = 10_000) -> float:
@@ -85,16 +87,22 @@ def label_permutation(errors: np.ndarray, *, seed: int = 0, num_samples: int = 1
     Returns:
         The share of relabelings whose matched errors sum to at most the observed ones, the observed one included.
     """
+    errors = np.asarray(errors, np.float64)
     num_clips, k, _ = errors.shape
     observed = errors[:, range(k), range(k)].sum()
     if num_clips == 1 and k <= 6:
         sums = np.array([errors[0, range(k), order].sum() for order in permutations(range(k))])
-        return float((sums <= observed + 1e-12).mean())
+        return float((sums <= observed + _tie(observed)).mean())
     rng = np.random.default_rng(seed)
     orders = rng.random((num_samples, num_clips, k)).argsort(axis=2)
     clips, branches = np.arange(num_clips)[:, None], np.arange(k)
     sums = errors[clips, branches, orders].sum(axis=(1, 2))  # (samples,)
-    return float((1 + (sums <= observed + 1e-12).sum()) / (1 + num_samples))
+    return float((1 + (sums <= observed + _tie(observed)).sum()) / (1 + num_samples))
+
+
+def _tie(total: float) -> float:
+    """Return by how much two equal sums may differ for having been added up in another order."""
+    return 1e-9 * max(abs(total), 1e-300)
 
 
 def rank_agreement(commanded: np.ndarray, answered: np.ndarray) -> tuple[float, float]:

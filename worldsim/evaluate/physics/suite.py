@@ -208,6 +208,11 @@ def run_foreign(
     """
     begun = time.monotonic()
     first = clips[0]
+    if others := {clip.horizon for clip in clips} - {first.horizon}:
+        raise EnvError(
+            f"clips are scored together that have as many frames behind their context; got {first.horizon} and "
+            f"{', '.join(map(str, sorted(others)))}: give them folder by folder"
+        )
     plan = Plan(
         suite="foreign",
         size=f"{len(clips)} clips",
@@ -459,7 +464,8 @@ def _text(work: _Work, true: Truth) -> None:
             if work.has(requests):
                 out[f"gravity.{scenario}"] = {"model": text_facts.score_gravity(pairs, work.answers(requests))}
         if work.plan.fact_seeds and work.candidate.begin is not None:
-            begin, seeds = work.candidate.begin, work.plan.fact_seeds
+            # Of a pair all comes from its texts: without noise a second seed would show the same frames again.
+            begin, seeds = work.candidate.begin, work.plan.fact_seeds if work.candidate.draws_noise else 1
             out |= text_facts.imagined_facts(true.env, begin, lambda asked: list(work.answers(asked).values()), seeds)
         return out
 

@@ -110,7 +110,7 @@ def score_gravity(pairs: Sequence[GravityPair], answers: Mapping[str, np.ndarray
     for pair in pairs:
         true = [_heights(pair.clip, frames) for frames in pair.frames]
         seen = [_heights(pair.clip, answers[pair.key(which)]) for which in (0, 1)]
-        right = [_distance(seen[w], true[w]) < _distance(seen[w], true[1 - w]) for w in (0, 1)]
+        right = [_is_nearer(seen[w], true[w], true[1 - w]) for w in (0, 1)]
         both.append(all(right))
         single += right
         size = float(np.nanmean(true[0]) - np.nanmean(true[1]))
@@ -134,9 +134,10 @@ def _mean(heights: np.ndarray) -> float:
     return float(np.nanmean(heights)) if np.isfinite(heights).any() else float("nan")
 
 
-def _distance(seen: np.ndarray, true: np.ndarray) -> float:
-    """Return the mean distance of two heights; what is not seen is as far off as the truth is high."""
-    return float(np.nanmean(np.where(np.isfinite(seen), np.abs(seen - true), np.abs(true))))
+def _is_nearer(seen: np.ndarray, own: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether heights are nearer to their own truth; unseen steps speak for neither."""
+    known = np.isfinite(seen) & np.isfinite(own) & np.isfinite(other)
+    return bool(np.abs(seen - own)[known].sum() < np.abs(seen - other)[known].sum())
 
 
 # ---- colour, direction and mass, from the text alone
@@ -240,12 +241,13 @@ def true_frames(env: gym.Env, pair: Pair, which: int, seed: int, actions: np.nda
 def score_facts(pair: Pair, shown: Sequence[np.ndarray], palette: Mapping[str, Sequence[int]]) -> tuple[bool, bool]:
     """Return whether each text of a pair came true in its frames (T, H, W, 3).
 
-    A mass is felt, not seen: the light one must be pushed farther than the heavy one, so both are right or both wrong.
+    A mass is felt, not seen: the light one must be pushed farther than the heavy one, so both are right or both wrong,
+    and wrong if one is ever lost.
     """
     facts = [facts_of(frames, palette) for frames in shown]
     if pair.fact == "mass":
-        reach = [float(np.nanmax(f["path"]) - f["path"][0]) if np.isfinite(f["path"][0]) else -1.0 for f in facts]
-        right = reach[0] > reach[1] + 1
+        reach = [float(f["path"].max() - f["path"][0]) for f in facts]
+        right = reach[0] > reach[1] + 1  # never with a NaN
         return right, right
     return facts[0][pair.fact] == pair.values[0], facts[1][pair.fact] == pair.values[1]
 

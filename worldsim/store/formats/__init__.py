@@ -72,6 +72,21 @@ def export_store(
     return FORMATS[to].write(store, target, progress)
 
 
+def format_of(path: str | Path, source: str | None = None) -> str:
+    """Return the format of a file or directory, one of ``FORMATS``: ``source`` if that is given, else as it looks.
+
+    Raises:
+        StoreError: If it does not exist or is none of the formats.
+    """
+    origin = Path(path)
+    if not origin.exists():
+        raise StoreError(f"{origin} does not exist")
+    name = source or next((name for name, format in FORMATS.items() if format.is_at(origin)), None)
+    if name not in FORMATS:
+        raise StoreError(f"{origin} looks like none of {', '.join(FORMATS)}; got the format {source!r}")
+    return name
+
+
 def import_into(
     store: RolloutStore, path: str | Path, *, source: str | None = None, progress: Progress = lambda done: None
 ) -> int:
@@ -90,12 +105,7 @@ def import_into(
         StoreError: If the path is none of the formats, or its episodes do not fit the store.
         MissingExtraError: If a package that the format needs is not installed.
     """
-    origin = Path(path)
-    if not origin.exists():
-        raise StoreError(f"{origin} does not exist")
-    name = source or next((name for name, format in FORMATS.items() if format.is_at(origin)), None)
-    if name not in FORMATS:
-        raise StoreError(f"{origin} looks like none of {', '.join(FORMATS)}; got the format {source!r}")
+    origin, name = Path(path), format_of(path, source)
 
     def counted() -> Iterator[Item]:
         for done, (run_id, key, rollout) in enumerate(FORMATS[name].read(origin), start=1):
