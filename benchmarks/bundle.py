@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from worldsim.model import CHECKPOINTS, FIRST_FRAMES, load, load_renderer
+from worldsim.sim.uncertainty import CALIBRATION_FILE
 
 
 def main(run: str, name: str, figures: str) -> None:
@@ -28,6 +29,7 @@ def main(run: str, name: str, figures: str) -> None:
     if "likeness" in compared:
         add_first_frames(source, target, compared)
         return
+    before = load_one(str(target)).sha if (target / "model.safetensors").exists() else model.sha
     target.mkdir(parents=True, exist_ok=True)
     own = ("renderer.json",) if is_renderer else ("config.json", "starts.npz")
     for file in (*own, "model.safetensors"):
@@ -38,6 +40,10 @@ def main(run: str, name: str, figures: str) -> None:
         keep = {key: value for key, value in compared.items() if key not in {"clips", "warnings"}}
         metrics = {**model.metrics, "compare": keep}
     (target / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
+    for stale in (target / FIRST_FRAMES, target / CALIBRATION_FILE):  # of the weights that were here before
+        if stale.exists() and before != model.sha:
+            print(f"{stale.name} belongs to other weights and is removed: make it again")
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
     for file in sorted(target.iterdir()):
         print(f"{file.name}: {file.stat().st_size / 1e6:.2f} MB")
     bundled = load_one(name)

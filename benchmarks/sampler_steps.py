@@ -20,6 +20,7 @@ import numpy as np
 
 import worldsim
 from worldsim._console import show_progress
+from worldsim._json import plain
 from worldsim.errors import WorldsimError
 from worldsim.evaluate.clips import Clip, record_clips
 from worldsim.evaluate.imagine import action_matrix, noise_seed
@@ -60,7 +61,9 @@ def main() -> None:
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         settings = {name: getattr(args, name) for name in ("clips", "horizon", "samples", "seed")}
-        args.json.write_text(json.dumps({**provenance(), **settings, "rows": rows}, indent=1) + "\n")
+        args.json.write_text(
+            json.dumps(plain({**provenance(), **settings, "rows": rows}), indent=1, allow_nan=False) + "\n"
+        )
 
 
 def _row(model: WorldModel, clips: Sequence[Clip], horizon: int, num_steps: int, num_samples: int) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("--num-envs", type=int, default=4)
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args()
+    if args.steps < PARTS * args.num_envs:
+        parser.error(f"--steps must be at least {PARTS * args.num_envs}, so that every tenth has a step")
     given = untrained(gym.spec(args.env_id).kwargs["env_id"]) if args.untrained else args.model
     one = gym.make(args.env_id) if given is None else gym.make(args.env_id, model=given)
     model = one.get_wrapper_attr("model")
@@ -99,7 +101,7 @@ def soak(env: gym.Env | gym.vector.VectorEnv, num_steps: int) -> dict[str, objec
         "frames_of_one_colour": num_flat,
         "memory_mb": memory_mb,
         "growth_mb": round(growth_mb, 1),
-        "ok": num_nan == 0 and growth_mb <= MOST_GROWTH_MB,
+        "ok": num_nan == 0 and num_flat == 0 and growth_mb <= MOST_GROWTH_MB,
     }
 
 

@@ -70,10 +70,10 @@
 
     async open(index) {
       this.index = index;
-      this.scene = this.data.scenes[index];
       this.part(".scene").value = index;
       const images = await this.sheets(index);
       if (this.index !== index) return; // another clip was chosen while this one was decoded
+      this.scene = this.data.scenes[index]; // until now the clip before it is played on
       this.images = images;
       for (const canvas of this.canvases) {
         canvas.width = this.scene.width;
@@ -84,6 +84,7 @@
     }
 
     show(step) {
+      if (!this.scene) return; // the first clip is being decoded
       this.step = clamp(step, 0, this.scene.numFrames - 1);
       const { width, height, columns } = this.scene;
       const x = (this.step % columns) * width;
@@ -132,7 +133,7 @@
     play() {
       this.pause();
       const speed = Number(this.part(".speed").value);
-      const advance = () => this.show(this.step >= this.scene.numFrames - 1 ? 0 : this.step + 1);
+      const advance = () => this.show(this.scene && this.step >= this.scene.numFrames - 1 ? 0 : this.step + 1);
       this.timer = setInterval(advance, (1000 * this.data.frameSeconds) / speed);
       this.part(".play").textContent = "Pause";
     }

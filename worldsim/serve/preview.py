@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def _write(path: Path, film: _Film, prompt: str) -> Path:
         scene = Scene(title=prompt or film.env_id, tracks=tracks, captions=[(0, prompt)] if prompt else [])
         body = player_html([scene], frame_dt=film.frame_dt, difference=None)
         title = f"{film.env_id}, {next(iter(film.views)).partition(',')[0]}"
-        path.write_text(page_html(title, f"<h1>{title}</h1>\n{body}"), encoding="utf-8")
+        path.write_text(page_html(title, f"<h1>{escape(title)}</h1>\n{body}"), encoding="utf-8")
     elif path.suffix == ".png":
         if len(film.views) > 1:
             picture = labelled([(frames[-1], label) for label, frames in film.views.items()])

@@ -96,7 +96,7 @@ def bench_speed(
     Args:
         model: On the device where it is to be timed.
         budget: What is timed and for how long; `full` if None.
-        env_id, env_kwargs: The truth; those of the model if None.
+        env_id, env_kwargs: The truth; that of the model if None, and the arguments that the model knows of it.
         worlds: True worlds that are timed beside their own cameras, by id.
         seed: Of the truth's episodes, the actions and the streams.
         progress: Called with (stage, done, total).
@@ -110,7 +110,9 @@ def bench_speed(
         EnvError: If the truth cannot be made.
     """
     budget, env_id = budget or full(), env_id or model.spec.env_id
-    truth, to_frame = make_image_env(env_id, model.spec.env_kwargs if env_kwargs is None else env_kwargs)
+    if env_kwargs is None:
+        env_kwargs = model.spec.env_kwargs if env_id == model.spec.env_id else {}
+    truth, to_frame = make_image_env(env_id, env_kwargs)
     timed: dict[Key, Timed] = {_TRUTH: _single(truth, to_frame, seed)}
     for n in budget.num_streams:
         for k in budget.sampler_steps:
