@@ -19,7 +19,18 @@ from worldsim.model import autocast, compute_dtype
 from worldsim.train.data import Dataset
 from worldsim.train.validate import _draw
 
-__all__ = ["HORIZON", "Clips", "Scores", "ceiling", "copy_last", "for_imagination", "judge", "make_clips", "score"]
+__all__ = [
+    "HORIZON",
+    "Clips",
+    "Scores",
+    "ceiling",
+    "copy_last",
+    "for_imagination",
+    "imagined",
+    "judge",
+    "make_clips",
+    "score",
+]
 
 HORIZON = 16
 """Steps of a clip."""
@@ -91,7 +102,7 @@ def for_imagination(design: Design) -> Design:
 
 
 @torch.inference_mode()
-def _imagined(design: Design, clips: Clips, order: np.ndarray) -> np.ndarray:
+def imagined(design: Design, clips: Clips, order: np.ndarray) -> np.ndarray:
     """Return (N, T, H, W, 3) uint8 frames under the actions of the clips in ``order``."""
     known = NUM_CONTEXT - 1
     text = design.text.features(clips.captions)
@@ -131,10 +142,10 @@ def judge(design: Design, clips: Clips, strip: Path | None = None) -> Scores:
     """Roll a design out and score it; draw truth above imagined into ``strip``."""
     design = for_imagination(design)
     num = len(clips.captions)
-    own = _imagined(design, clips, np.arange(num))
+    own = imagined(design, clips, np.arange(num))
     if strip is not None:
         _draw(strip, clips.truth[:_STRIP_CLIPS], own[:_STRIP_CLIPS])
-    return score(own, clips, _imagined(design, clips, metrics.derangement(num, seed=0)))
+    return score(own, clips, imagined(design, clips, metrics.derangement(num, seed=0)))
 
 
 def copy_last(clips: Clips) -> Scores:
