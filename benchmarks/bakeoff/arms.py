@@ -56,7 +56,6 @@ ARMS: dict[str, Arm] = {
     "patch16-still": Arm(
         title="patch16 without warp", make=lambda w, c: prototype(w, replace(c, patch=16), warps=False)
     ),
-    "two-stage-still": Arm(title="two stages without warp", make=lambda w, c: TwoStage(w, c, warps=False)),
     **_variants("patch8", 8),
     **_variants("patch16", 16),
     "convformer-warp": Arm(title="convformer with a warp head", make=lambda w, c: convformer(w, c, warps=True)),

@@ -12,7 +12,7 @@ from torch import nn
 from worldsim.model import ModelConfig
 from worldsim.model.denoiser import Denoised, Denoiser
 
-__all__ = ["OneFrame", "OwnModulations", "deep", "hold_still", "prototype", "wide"]
+__all__ = ["OneFrame", "OwnModulations", "deep", "prototype", "wide"]
 
 
 def wide(config: ModelConfig) -> ModelConfig:
@@ -73,16 +73,11 @@ def prototype(
     denoiser = network(
         config, height=spec.height, width=spec.width, action_dim=spec.action_dim, condition_dim=config.text_dim
     )
-    if not warps:
-        hold_still(denoiser)
+    if not warps:  # the offsets begin at zero, and without a gradient they stay there
+        num_offsets = 2 * config.patch**2
+        for parameter in denoiser.to_pixels.parameters():
+            parameter.register_hook(lambda gradient: _without_first(gradient, num_offsets))
     return FrameDesign(world, config, denoiser)
-
-
-def hold_still(denoiser: Denoiser) -> None:
-    """Let the last frame never be moved: the offsets begin at zero, and without a gradient they stay there."""
-    num_offsets = 2 * denoiser.config.patch**2
-    for parameter in denoiser.to_pixels.parameters():
-        parameter.register_hook(lambda gradient: _without_first(gradient, num_offsets))
 
 
 def _without_first(gradient: torch.Tensor, num_rows: int) -> torch.Tensor:

@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from convformer import ConvBlock
 from design import Streams, World, begin_streams, channels_last, new_words, step_streams, zero
-from prototype import hold_still
 from torch import nn
 
 from worldsim.errors import WorldsimError
@@ -44,7 +43,6 @@ class TwoStage(nn.Module):
         world: What it is built for.
         config: Sizes of the dynamics; its patch is halved, so that a frame has as many tokens as the prototype's.
         channels: Of the upsampler, a multiple of 16.
-        warps: Whether the last frame is moved; else every offset is held at zero.
 
     Raises:
         WorldsimError: If the frame size cannot be halved.
@@ -53,7 +51,7 @@ class TwoStage(nn.Module):
     stages = (1.0,)
     stage = 0
 
-    def __init__(self, world: World, config: ModelConfig, *, channels: int = 48, warps: bool = True) -> None:
+    def __init__(self, world: World, config: ModelConfig, *, channels: int = 48) -> None:
         super().__init__()
         spec = world.spec
         if spec.height % 2 or spec.width % 2:
@@ -66,8 +64,6 @@ class TwoStage(nn.Module):
             action_dim=spec.action_dim,
             condition_dim=config.text_dim,
         )
-        if not warps:
-            hold_still(self.dynamics)
         self.text = new_words(world, config)
         self.upsample = nn.Sequential(
             nn.Conv2d(36, channels, 3, padding=1),  # at half resolution: moved, sum and last frame, 4 pixels each

@@ -84,7 +84,10 @@
     }
 
     show(step) {
-      if (!this.scene) return; // the first clip is being decoded
+      if (!this.scene) {
+        this.step = clamp(step, 0, this.data.scenes[this.index].numFrames - 1); // shown when the first clip is decoded
+        return;
+      }
       this.step = clamp(step, 0, this.scene.numFrames - 1);
       const { width, height, columns } = this.scene;
       const x = (this.step % columns) * width;
