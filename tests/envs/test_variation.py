@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from worldsim_envs.city import CityEnv
-from worldsim_envs.city.factors import draw_factors
+from worldsim_envs.city.factors import draw_factors, overruled
 
 import worldsim  # noqa: F401 - registers the ids
 from worldsim.errors import EnvError
@@ -143,6 +143,14 @@ def test_a_wish_for_dusk_or_fog_does_not_bring_the_other(wish, split):
         assert (drawn["time_of_day"], drawn["weather"]) != ("dusk", "fog")
     both = draw_factors(rng, {"sun_height": 5, "fog": 0.9, "split": split})
     assert (both["time_of_day"], both["weather"]) == ("dusk", "fog")
+
+
+def test_a_variation_that_says_what_the_prompt_says_leaves_its_numbers():
+    prompted = {"weather": "rain", "rain": 0.9}
+    assert overruled(prompted, {"weather": "rain"}) == prompted
+    assert overruled(prompted, {"weather_preset": "none"}) == {**prompted, "weather_preset": "none"}
+    assert overruled(prompted, {"weather": "fog"}) == {"weather": "fog"}
+    assert overruled({"time_of_day": "night", "sun_height": -20.0}, {"time_of_day": "day"}) == {"time_of_day": "day"}
 
 
 def test_a_prompt_for_what_cannot_change_leaves_the_episode_its_own_change():

@@ -149,13 +149,15 @@ def _said(wished: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def overruled(prompted: Mapping[str, Any], variation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the factors of a prompt and those of a variation, which wins: what its words settle, no number undoes."""
+    """Return the factors of a prompt and those of a variation, which wins: what its words settle, no number undoes.
+
+    A word that says the same as the prompt leaves it its numbers: "heavy rain" stays heavy beside a variation's rain.
+    """
     lost: set[str] = set()
-    has_preset = "weather_preset" in variation
-    if "weather" in variation or has_preset:
-        lost |= {"weather", "cloud", "rain", "wetness", "fog"}
-    if "time_of_day" in variation or has_preset:
-        lost |= {"time_of_day", "sun_height"}
+    has_preset = variation.get("weather_preset", "none") != "none"
+    for word, numbers in (("weather", {"cloud", "rain", "wetness", "fog"}), ("time_of_day", {"sun_height"})):
+        if has_preset or variation.get(word) not in (None, prompted.get(word)):
+            lost |= {word, *numbers}
     return {**{name: value for name, value in prompted.items() if name not in lost}, **variation}
 
 
