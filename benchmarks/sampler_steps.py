@@ -10,7 +10,6 @@ all. Spread is the standard deviation between samples, in levels. Copying has th
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,7 @@ from typing import Any
 import numpy as np
 
 import worldsim
-from worldsim._console import show_progress
-from worldsim._json import plain
+from worldsim._console import show_progress, write_json
 from worldsim.errors import WorldsimError
 from worldsim.evaluate.clips import Clip, record_clips
 from worldsim.evaluate.imagine import action_matrix, noise_seed
@@ -61,9 +59,7 @@ def main() -> None:
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         settings = {name: getattr(args, name) for name in ("clips", "horizon", "samples", "seed")}
-        args.json.write_text(
-            json.dumps(plain({**provenance(), **settings, "rows": rows}), indent=1, allow_nan=False) + "\n"
-        )
+        write_json(str(args.json), {**provenance(), **settings, "rows": rows})
 
 
 def _row(model: WorldModel, clips: Sequence[Clip], horizon: int, num_steps: int, num_samples: int) -> dict[str, Any]:

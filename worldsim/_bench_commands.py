@@ -124,7 +124,7 @@ def storage(
     for speed in result["writing"]:
         out.print(f"writing {speed['data']} {speed['codec']}: {speed['mb_per_cpu_s']:.0f} MB/s of frames per core")
     for item in result["skipped"]:
-        out.print(f"skipped {item['system']} on {item['data']}: {item['reason']}", markup=False)
+        out.print(f"skipped {item['system']} on {item['data']}: {item['reason']}")
     write_json(json_target, result)
 
 
@@ -188,21 +188,19 @@ def physics(
     of_suites = {"--minutes": minutes, "--truth": truth, "--scenarios": scenarios}
     if clips is not None and (given := [name for name, value in of_suites.items() if value is not None]):
         raise EnvError(f"clips from elsewhere have no truth to ask and are scored all at once: leave {given[0]} out")
-    if export is not None and export.exists():
-        raise EnvError(f"{export} exists already; choose a new folder for the scenes")
     out = console(json_target)
     with show_progress() as progress:
         if export is not None:
             folder = run or Path(f"physics-{suite}-results-{plan.size}")
             count = export_scenes(plan, folder, export, progress=progress)
             how = f"--model RESULTS --run {folder}, the rest as here"
-            out.print(f"{count} scenes: {export}; score the results with {how}", markup=False)
+            out.print(f"{count} scenes: {export}; score the results with {how}")
             write_json(json_target, {"scenes": count, "folder": str(export), "run": str(folder)})
             return
         if model is None and truth is not None:
             count = prepare_truth(plan, truth, workers=workers, progress=progress)
             how = f"--model M --truth {truth}, the rest as here"
-            out.print(f"{count} clips: {truth}; score models on them with {how}", markup=False)
+            out.print(f"{count} clips: {truth}; score models on them with {how}")
             write_json(json_target, {"clips": count, "truth": str(truth)})
             return
         if model is None:
@@ -225,7 +223,7 @@ def physics(
         )
     from worldsim.evaluate.physics.report import ROW_NAMES, verdict
 
-    out.print(verdict(figures), markup=False)
+    out.print(verdict(figures))
     lines = []
     for name, label in ROW_NAMES.items():
         if row := figures["rows"].get(name):
@@ -235,6 +233,6 @@ def physics(
     names = ["row", "score in range", "out of range", "ADE m", "MSE moving", "Physics-IQ terms, own scenes"]
     show_table(out, names, lines, title=f"{figures['suite']}, {figures['run']['clips']} clips")
     for note in figures["notes"]:
-        out.print(note, markup=False)
-    out.print(f"run: {figures['folder']}" + (f", report: {report}" if report else ""), markup=False)
+        out.print(note)
+    out.print(f"run: {figures['folder']}" + (f", report: {report}" if report else ""))
     write_json(json_target, figures)

@@ -58,6 +58,6 @@ def train_first_frames(
         threads=threads,
         device=pick_device(device),
         config=FirstFrameTrainConfig(batch=batch),
-        log=lambda line: out.print(line, markup=False),
+        log=out.print,
     )
     write_json(json_target, {"checkpoint": str(checkpoint), "model_sha": load(checkpoint).sha})

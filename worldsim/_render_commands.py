@@ -58,6 +58,6 @@ def train_renderer(
         threads=threads,
         device=pick_device(device),
         config=RenderTrainConfig(episodes=episodes, moments=moments, vary=groups, batch=batch),
-        log=lambda line: out.print(line, markup=False),
+        log=out.print,
     )
     write_json(json_target, {"checkpoint": str(checkpoint), **load_renderer(checkpoint).metrics})

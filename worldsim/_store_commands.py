@@ -41,23 +41,23 @@ def inspect(
     faults = [str(fault) for fault in held.verify()]
     if faults:
         for fault in faults:
-            out.print(f"fault: {fault}", markup=False)
-        out.print(f"{store}: {len(faults)} fault(s); worldsim repair {store} keeps what can be read", markup=False)
+            out.print(f"fault: {fault}")
+        out.print(f"{store}: {len(faults)} fault(s); worldsim repair {store} keeps what can be read")
         write_json(json_target, {"store": str(store), "faults": faults})
         return 1
     card, shapes = held.card, histograms(held)
-    out.print(card_text(card), markup=False)
-    out.print(f"{'integrity':12} whole, every checksum matches", markup=False)
-    out.print(histograms_text(shapes), markup=False)
+    out.print(card_text(card))
+    out.print(f"{'integrity':12} whole, every checksum matches")
+    out.print(histograms_text(shapes))
     if len(held):
         rows = episode_rows(held, _ROWS_SHOWN)
         show_table(out, EPISODE_COLUMNS, rows, f"{len(rows)} of {len(held):,} episodes")
     if sheet is not None:
         contact_sheet(held, sheet)
-        out.print(f"frames: {sheet}", markup=False)
+        out.print(f"frames: {sheet}")
     if report is not None:
         report.write_text(report_html(held, card, shapes), encoding="utf-8")
-        out.print(f"report: {report}", markup=False)
+        out.print(f"report: {report}")
     write_json(json_target, {**card, "faults": faults, "histograms": shapes})
     return 1 if any(check["ok"] is False for check in card["checks"]) else 0
 
@@ -68,10 +68,10 @@ def repair(store: StorePath, dry_run: DryRun = False, seed: NoSeed = 0, json_tar
 
     done, out = repair_store(store, dry_run=dry_run), console(json_target)
     for item in done:
-        out.print(f"{'would repair' if dry_run else 'repaired'} {item}", markup=False)
+        out.print(f"{'would repair' if dry_run else 'repaired'} {item}")
     num_lost = sum(item.num_lost for item in done)
     verdict = f"{len(done)} repair(s), {num_lost} episode(s) lost" if done else "whole, nothing to repair"
-    out.print(f"{store}: {verdict}", markup=False)
+    out.print(f"{store}: {verdict}")
     facts = [{"file": item.file, "action": item.action, "lost": item.num_lost} for item in done]
     write_json(json_target, {"store": str(store), "dry_run": dry_run, "repairs": facts, "lost": num_lost})
     return 1 if num_lost else 0
@@ -92,8 +92,8 @@ def gc(
     out = console(json_target)
     removed = RolloutStore.open(store).gc(dry_run=dry_run, grace_s=3600 * grace_hours)
     for path in removed:
-        out.print(f"{'would remove' if dry_run else 'removed'} {path}", markup=False)
-    out.print(f"{store}: {len(removed)} folder(s) and file(s) {'to remove' if dry_run else 'removed'}", markup=False)
+        out.print(f"{'would remove' if dry_run else 'removed'} {path}")
+    out.print(f"{store}: {len(removed)} folder(s) and file(s) {'to remove' if dry_run else 'removed'}")
     write_json(json_target, {"store": str(store), "dry_run": dry_run, "removed": [str(path) for path in removed]})
 
 
@@ -111,9 +111,7 @@ def compact(
     held = RolloutStore.open(store)
     with show_progress() as progress:
         replaced = held.compact(codec=codec, progress=lambda done, total: progress("segments", done, total))
-    console(json_target).print(
-        f"{store}: {replaced} segment(s) rewritten; worldsim gc removes the old ones", markup=False
-    )
+    console(json_target).print(f"{store}: {replaced} segment(s) rewritten; worldsim gc removes the old ones")
     write_json(json_target, {"store": str(store), "replaced": replaced, "version": held.version})
 
 
@@ -135,8 +133,8 @@ def merge(
             report = partial(progress, str(source.path))
             added[str(source.path)] = merge_stores(held, source, progress=report)
     for name, count in added.items():
-        console(json_target).print(f"{name}: {count} episode(s) added", markup=False)
-    console(json_target).print(f"{store}: {len(held)} episodes", markup=False)
+        console(json_target).print(f"{name}: {count} episode(s) added")
+    console(json_target).print(f"{store}: {len(held)} episodes")
     write_json(json_target, {"store": str(store), "added": added, "episodes": len(held)})
 
 
@@ -157,7 +155,7 @@ def import_(
     held = RolloutStore.open_or_create(store)
     with show_progress() as progress:
         added = import_into(held, source, source=source_format, progress=lambda done: progress("episodes", done, done))
-    console(json_target).print(f"{store}: {added} episode(s) added, {len(held)} in all", markup=False)
+    console(json_target).print(f"{store}: {added} episode(s) added, {len(held)} in all")
     write_json(json_target, {"store": str(store), "added": added, "episodes": len(held)})
 
 
@@ -181,9 +179,9 @@ def export(
     held = RolloutStore.open(store)
     with show_progress() as progress:
         lost = export_store(held, out, to=target_format, progress=lambda done: progress("episodes", done, len(held)))
-    console(json_target).print(f"{out}: {len(held)} episodes", markup=False)
+    console(json_target).print(f"{out}: {len(held)} episodes")
     for loss in lost or ["nothing"]:
-        console(json_target).print(f"not kept: {loss}", markup=False)
+        console(json_target).print(f"not kept: {loss}")
     write_json(json_target, {"path": str(out), "format": target_format, "episodes": len(held), "lost": lost})
 
 

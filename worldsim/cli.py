@@ -51,9 +51,9 @@ def doctor(seed: Seed = 0, device: Device = "auto", threads: Threads = None, jso
     out, findings = console(json_target), []
     for finding in examine(device=device, seed=seed):
         findings.append(finding)
-        out.print(f"{'ok ' if finding.is_ok else 'BAD'} {finding.name}: {finding.value}", markup=False)
+        out.print(f"{'ok ' if finding.is_ok else 'BAD'} {finding.name}: {finding.value}")
         if not finding.is_ok:
-            out.print(f"    fix: {finding.fix}", markup=False)
+            out.print(f"    fix: {finding.fix}")
     problems = [finding for finding in findings if not finding.is_ok]
     out.print(f"{len(problems)} problem(s)" if problems else "All is well; next: worldsim demo")
     write_json(json_target, {"problems": len(problems), "findings": [vars(finding) for finding in findings]})
@@ -80,8 +80,8 @@ def demo(
         report = run_demo(out_dir, model=model, seed=seed, progress=progress)
     _show_report(out, report.json)
     for name, file in (("report", "report.html"), ("contact sheet", "contact-sheet.png"), ("rollouts", "rollouts")):
-        out.print(f"{name}: {out_dir / file}", markup=False)
-    out.print(f"What it cannot do: {limits(report.json)[0]}", markup=False)
+        out.print(f"{name}: {out_dir / file}")
+    out.print(f"What it cannot do: {limits(report.json)[0]}")
     write_json(json_target, report.json)
 
 
@@ -119,9 +119,7 @@ def envs(seed: NoSeed = 0, json_target: Json = None) -> None:
     show_table(out, columns, [[row[column] for column in columns] for row in rows])
     for row in rows[: len(TRUTHS)]:
         factors = dict.fromkeys([*row["variation"], *(name for own in row["of_scenarios"].values() for name in own)])
-        out.print(
-            f"{row['id']} is seen from {', '.join(row['cameras'])}; it varies in {', '.join(factors)}", markup=False
-        )
+        out.print(f"{row['id']} is seen from {', '.join(row['cameras'])}; it varies in {', '.join(factors)}")
     write_json(json_target, rows)
 
 
@@ -215,7 +213,7 @@ def verify(store: StorePath, seed: NoSeed = 0, json_target: Json = None) -> int:
     faults = [str(fault) for fault in verify_store(store)]
     out = console(json_target)
     for fault in faults:
-        out.print(f"fault: {fault}", markup=False)
+        out.print(f"fault: {fault}")
     out.print(f"{store}: {len(faults)} fault(s)" if faults else f"{store}: whole")
     write_json(json_target, {"store": str(store), "faults": faults})
     return 1 if faults else 0
@@ -289,11 +287,11 @@ def train(
         threads=threads,
         device=pick_device(device),
         config=with_numbers(config, numbers or ()),
-        log=lambda line: out.print(line, markup=False),
+        log=out.print,
     )
     if os.environ.get("RANK", "0") != "0":  # the first of several processes speaks for all
         return
-    out.print(f"next: worldsim compare --model {out_dir} -o report.html", markup=False)
+    out.print(f"next: worldsim compare --model {out_dir} -o report.html")
     write_json(json_target, {"checkpoint": str(checkpoint), **load(checkpoint).metrics})
 
 
@@ -432,7 +430,7 @@ def preview(
         seconds=seconds,
         seed=seed,
     )
-    console(json_target).print(f"preview: {path}", markup=False)
+    console(json_target).print(f"preview: {path}")
     write_json(json_target, {"file": str(path), "source": "truth" if model is None else "imagined"})
 
 

@@ -16,17 +16,15 @@ import numpy as np
 import torch
 from arms import ARMS, chosen
 from design import Design
-from judge import Clips, for_imagination, imagined, make_clips
-from setting import open_world
+from judge import Clips, for_imagination, imagined
+from setting import open_clips, open_world
 
 from worldsim import metrics
 from worldsim.errors import CheckpointError, WorldsimError
 from worldsim.model import ModelConfig
 from worldsim.store import RolloutStore
-from worldsim.train.data import Dataset, by_seed
 
 _AT = (1, 8, 16)
-_RESAMPLES, _LEVEL = 2000, 0.95
 
 
 def main() -> int:
@@ -42,8 +40,7 @@ def main() -> int:
     try:
         names = chosen(args.arms)
         world = open_world(args.data)
-        held_out = RolloutStore.open(args.val)
-        clips = make_clips(Dataset(held_out, world.spec, episodes=by_seed(held_out)), args.clips)
+        clips = open_clips(world, RolloutStore.open(args.val), args.clips)
         naive = metrics.squared_error(clips.last, clips.truth)  # (N, T)
         errors = {}
         for name in names:
@@ -51,14 +48,16 @@ def main() -> int:
             _fill(design, args.out / name / "state.pt")
             errors[name] = _errors(design, clips)
         for name in names[1:]:
+            won = errors[names[0]] - errors[name]  # over the naive error it is the difference of the skills
+            gain = metrics.pooled_ratio(won.sum(axis=0), naive.sum(axis=0))
+            low, high = metrics.pooled_ratio_interval(won, naive)
+            rows = [[float(values[step - 1]) for values in (gain, low, high)] for step in _AT]
             lines = [
-                f"step {step}: {value:+.3f} ({low:+.3f} to {high:+.3f})"
-                for step, (value, low, high) in zip(_AT, _gains(errors[names[0]], errors[name], naive), strict=True)
+                f"step {step}: {v:+.3f} ({lo:+.3f} to {hi:+.3f})" for step, (v, lo, hi) in zip(_AT, rows, strict=True)
             ]
             print(f"{name} over {names[0]} | skill | {' | '.join(lines)}")
-            told = {"arm": name, "over": names[0], "clips": len(naive), "steps": _AT}
-            rows = _gains(errors[names[0]], errors[name], naive).tolist()
-            (args.out / f"paired-{name}-{names[0]}.json").write_text(json.dumps({**told, "gain": rows}) + "\n")
+            told = {"arm": name, "over": names[0], "clips": len(naive), "steps": _AT, "gain": rows}
+            (args.out / f"paired-{name}-{names[0]}.json").write_text(json.dumps(told) + "\n")
     except WorldsimError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -80,17 +79,6 @@ def _errors(design: Design, clips: Clips) -> np.ndarray:
     """Return the squared error of every clip and step, (N, T)."""
     frames = imagined(for_imagination(design), clips, np.arange(len(clips.captions)))
     return metrics.squared_error(frames, clips.truth)
-
-
-def _gains(first: np.ndarray, second: np.ndarray, naive: np.ndarray) -> np.ndarray:
-    """Return the gain in skill at each step told, with both ends of its interval, (steps, 3)."""
-    at = [step - 1 for step in _AT]
-    rng = np.random.default_rng(0)
-    picks = np.concatenate([np.arange(len(naive))[None], rng.integers(0, len(naive), (_RESAMPLES, len(naive)))])
-    sums = [table[:, at][picks].sum(axis=1) for table in (first, second, naive)]  # (1 + R, steps)
-    gains = metrics.skill(sums[1], sums[2]) - metrics.skill(sums[0], sums[2])
-    tail = (1 - _LEVEL) / 2
-    return np.stack([gains[0], *np.quantile(gains[1:], [tail, 1 - tail], axis=0)], axis=1)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from worldsim.store import RolloutStore
 from worldsim.train.data import Dataset, by_seed
 from worldsim.train.world import world_of
 
-__all__ = ["Setting", "open_setting", "open_world"]
+__all__ = ["Setting", "open_clips", "open_setting", "open_world"]
 
 _SAMPLE_EPISODES, _SAMPLE_FRAMES = 24, 600
 
@@ -50,6 +50,11 @@ def open_world(store: Path) -> World:
     return World(spec=spec, vocabulary=Vocabulary.from_texts(texts), frames=sample.frames[torch.from_numpy(rows)])
 
 
+def open_clips(world: World, held_out: RolloutStore, num: int) -> Clips:
+    """Return the clips that designs are judged by."""
+    return make_clips(Dataset(held_out, world.spec, episodes=by_seed(held_out)), num)
+
+
 def open_setting(
     store: Path, val: Path, *, num_clips: int, num_episodes: int | None, progress: Callable[[float], None]
 ) -> Setting:
@@ -74,5 +79,5 @@ def open_setting(
     chosen = np.sort(np.random.default_rng(0).permutation(len(rollouts))[:num_episodes])
     ordered = by_seed(rollouts)
     data = Dataset(rollouts, world.spec, episodes=[ordered[i] for i in chosen], progress=progress)
-    clips = make_clips(Dataset(held_out, world.spec, episodes=by_seed(held_out)), num_clips)
+    clips = open_clips(world, held_out, num_clips)
     return Setting(world=world, data=data, clips=clips)

@@ -48,10 +48,10 @@ _FILLER_ZH = (
 )  # fmt: skip
 _TOKEN = re.compile(
     r"[^\W\d_\u4e00-\u9fff]+(?:'[^\W\d_\u4e00-\u9fff]+)*"  # words of any script
-    r"|[0-9]+(?:\.[0-9]+)?|[\u4e00-\u9fff]+|[,.;:!?，。；：！？、\n]"
+    r"|[0-9]+(?:\.[0-9]+)?|[\u4e00-\u9fff]+|[,.;:!?。、\n]"
     r"|[\u2600-\u27bf\U0001f000-\U0001faff]+"  # pictures
 )
-_SIGNS = frozenset(",.;:!?，。；：！？\n")
+_SIGNS = frozenset(",.;:!?。\n")  # in normal form, in which the wide ones are these
 _UNKNOWN, _PIECE = 100, 1  # cost of an unknown Chinese character and of a known piece
 
 

@@ -25,6 +25,7 @@ from worldsim.collect.ray_engine import collect_on_ray
 from worldsim.collect.worker import Episode, Job, make_image_env, named_policy, run_batch
 from worldsim.errors import EnvError, StoreError, WorldsimError
 from worldsim.store import RolloutStore
+from worldsim.store.format import STORE_FILE
 
 __all__ = ["Progress", "collect"]
 
@@ -123,7 +124,7 @@ def collect(
         store_path=str(root),
         run_id=run_id,
     )
-    if not (root / "store.json").exists():
+    if not (root / STORE_FILE).exists():
         _try(job)  # before there is a store of nothing
     store = RolloutStore.open_or_create(root, codec=codec or "zstd")
     if codec not in (None, store.codec):

@@ -176,7 +176,6 @@ class CityEnv(gym.Env, EzPickle):
         )
         shown = self._modes.obs_modes, self._modes.cameras
         EzPickle.__init__(self, render_mode, height, width, *shown, lidar, task, footprints)
-        self._lidar = lidar
         self.observation_space = self._modes.space
         self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
         self._stage = Stage(self._modes, height, width)
@@ -321,7 +320,7 @@ class CityEnv(gym.Env, EzPickle):
         """Return n independent envs that continue from the present moment."""
         snapshot = self.snapshot()
         scene, modes = self._stage.scene, self._modes
-        size, seen = (scene.height, scene.width), (modes.obs_modes, modes.cameras, self._lidar)
+        size, seen = (scene.height, scene.width), (modes.obs_modes, modes.cameras, modes.lidar)
         envs = [CityEnv(self.render_mode, *size, *seen, self._task or None, self._path) for _ in range(n)]
         for env in envs:
             env.restore(snapshot)
@@ -462,7 +461,7 @@ class CityEnv(gym.Env, EzPickle):
         sun = float(np.radians(self._variation["sun_azimuth"]))
         self._shots = {name: self._stage.shot(state, sun, self._episode_seed, name) for name in self._modes.cameras}
         bodies = self._bodies(state) if self._modes.wants("state") else None
-        self._obs = self._modes.observe(self._shots, bodies, self._stage.lidar(state) if self._lidar else None)
+        self._obs = self._modes.observe(self._shots, bodies, self._stage.lidar(state) if self._modes.lidar else None)
 
     def _bodies(self, state: CityState) -> dict[str, dict[str, np.ndarray]]:
         """Return pose and velocity of everything that moves, by name."""

@@ -103,8 +103,7 @@ def draw_factors(rng: np.random.Generator, wished: Mapping[str, Any]) -> dict[st
     ranges = zip(Conditions.__dataclass_fields__, (_SUN[time], *_SKY[weather]), u[12:17], strict=True)
     drawn = Conditions(**{name: round(low + (high - low) * part, 4) for name, (low, high), part in ranges})
     # Without a preset the words are in what is drawn; with one they come after it.
-    has_preset = wished.get("weather_preset", "none") != "none"
-    words = _WORDS if has_preset else ()
+    words = _WORDS if _has_preset(wished) else ()
     after = {name: v for name, v in wished.items() if name in (*drawn.__dict__, *words, "weather_preset")}
     conditions = conditions_of(drawn, after)
 
@@ -136,10 +135,14 @@ def draw_factors(rng: np.random.Generator, wished: Mapping[str, Any]) -> dict[st
     return factors
 
 
+def _has_preset(wished: Mapping[str, Any]) -> bool:
+    return wished.get("weather_preset", "none") != "none"
+
+
 def _said(wished: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the time of day and the weather that wishes settle, in words or by number; None is left to chance."""
     named = words_of(conditions_of(Conditions(50.0, 0.0, 0.0, 0.0, 0.0), wished))
-    has_preset = wished.get("weather_preset", "none") != "none"
+    has_preset = _has_preset(wished)
     is_time = has_preset or "time_of_day" in wished or "sun_height" in wished
     is_weather = has_preset or "weather" in wished or named["weather"] != "clear"
     return {
@@ -154,7 +157,7 @@ def overruled(prompted: Mapping[str, Any], variation: Mapping[str, Any]) -> dict
     A word that says the same as the prompt leaves it its numbers: "heavy rain" stays heavy beside a variation's rain.
     """
     lost: set[str] = set()
-    has_preset = variation.get("weather_preset", "none") != "none"
+    has_preset = _has_preset(variation)
     for word, numbers in (("weather", {"cloud", "rain", "wetness", "fog"}), ("time_of_day", {"sun_height"})):
         if has_preset or variation.get(word) not in (None, prompted.get(word)):
             lost |= {word, *numbers}

@@ -83,7 +83,7 @@ class Stage:
         self._blocks: dict[Key, Block] = {}
         self._drawn: dict[Key, int] = {}
         self._signals: dict[tuple[int, int, str, str], int] = {}
-        self._things = max(_THINGS, layout.most_houses + _THINGS)
+        self._things = _THINGS + layout.most_houses
         self.scene.clear()
         if self._solids:
             self._solids.clear()

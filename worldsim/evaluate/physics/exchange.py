@@ -23,7 +23,7 @@ from worldsim.errors import EnvError
 from worldsim.evaluate.physics.candidates import Request
 from worldsim.evaluate.physics.clip import Body, Clip, Touch
 
-__all__ = ["clip_from_tracks", "export_requests", "load_clip", "load_foreign", "save_clip"]
+__all__ = ["clip_from_tracks", "export_requests", "load_clip", "load_foreign", "refuse_existing", "save_clip"]
 
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 """What a damaged npz file raises."""
@@ -106,6 +106,16 @@ def _plain(value: Any) -> Any:
 # ---- out: scenes for another lab
 
 
+def refuse_existing(folder: Path) -> None:
+    """Raise if scenes cannot go to a folder.
+
+    Raises:
+        EnvError: If it exists.
+    """
+    if folder.exists():
+        raise EnvError(f"{folder} exists already; choose a new folder for the scenes")
+
+
 def export_requests(folder: Path, requests: Sequence[Request], clip: Clip, suite: str) -> Path:
     """Write first frames, actions and a list of what is wanted, so that others can generate without this package.
 
@@ -118,8 +128,7 @@ def export_requests(folder: Path, requests: Sequence[Request], clip: Clip, suite
     Raises:
         EnvError: If the folder exists.
     """
-    if folder.exists():
-        raise EnvError(f"{folder} exists already; choose a new folder for the scenes")
+    refuse_existing(folder)
     scenes = []
     for request in requests:
         place = folder / request.key

@@ -25,7 +25,7 @@ from worldsim.evaluate.physics.cases import TEST_SEED, Case, read_cases, record_
 from worldsim.evaluate.physics.clip import Clip, noise_seed
 from worldsim.evaluate.physics.control import probe_requests, score_probe
 from worldsim.evaluate.physics.ensembles import held, score_ensemble
-from worldsim.evaluate.physics.exchange import export_requests, save_clip
+from worldsim.evaluate.physics.exchange import export_requests, refuse_existing, save_clip
 from worldsim.evaluate.physics.extract import extract
 from worldsim.evaluate.physics.imagined import Imagined
 from worldsim.evaluate.physics.plan import Plan
@@ -245,6 +245,7 @@ def export_scenes(plan: Plan, folder: Path, out: Path, *, progress: Progress | N
 
     Control and the noise samples are among them; text and uncertainty are not.
     """
+    refuse_existing(out)  # before minutes of recording
     true = Truth(folder / "truth", plan, tell=progress or (lambda stage, done, total: None))
     try:
         true.record()
