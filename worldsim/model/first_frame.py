@@ -44,7 +44,9 @@ class FirstFrameConfig:
     enlarge: int = 1
     """Frames are drawn so many times smaller."""
     enlarge_dim: int = 32
-    """Channels of the convolutions that enlarge them."""
+    """Channels of the convolutions that enlarge or refine them."""
+    refine: bool = False
+    """Whether frames that are drawn at their own size go through such convolutions too."""
     patch: int = 8
     """Pixels on each side of a patch of what is drawn."""
     codes: int = 40
@@ -62,7 +64,8 @@ class FirstFrameConfig:
 
 def first_frame_config(height: int, width: int) -> FirstFrameConfig:
     """Return an architecture for frames of a size: what is drawn has at most 64 pixels on a side."""
-    return FirstFrameConfig(enlarge=-(-max(height, width) // 64))
+    times = -(-max(height, width) // 64)
+    return FirstFrameConfig(enlarge=times, enlarge_dim=32 if times > 1 else 24, refine=True)
 
 
 def tiny_first_frames() -> FirstFrameConfig:
@@ -232,7 +235,8 @@ class FirstFrameNet(nn.Module):
         super().__init__()
         self.config, self.height, self.width = config, height, width
         self.codes = PatchCodes(config, -(-height // config.enlarge), -(-width // config.enlarge))
-        self.enlarger = Enlarger(config.enlarge, config.enlarge_dim) if config.enlarge > 1 else None
+        is_finished = config.enlarge > 1 or config.refine
+        self.enlarger = Enlarger(config.enlarge, config.enlarge_dim) if is_finished else None
         num_patches, num_codes = self.codes.shape
         self.enter = nn.Conv2d(num_codes, config.dim, 3, padding=1)
         self.position = nn.Parameter(0.02 * torch.randn(num_patches, config.dim))
