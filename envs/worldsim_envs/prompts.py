@@ -3,7 +3,7 @@
 A world lists phrases by (factor, value). The longest phrase wins, words that only hold a sentence together are skipped,
 and every other word is handed back: a world must say what it cannot express. A negation is understood where the world
 names an opposite ("no rain" is clear weather unless another weather is named) and handed back where it does not. Of two
-phrases that exclude each other the later one counts, and the earlier one is handed back.
+phrases that exclude each other the later one counts, and the other is handed back; of some factors the earlier one.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ class Words:
     """What is meant by the negation of a phrase that sets one factor alone."""
     nearest: Mapping[Target, tuple[str, ...]] = field(default_factory=dict)
     """What cannot be expressed but comes close: it is set, and handed back as well."""
+    first_counts: frozenset[str] = frozenset()
+    """Factors of which the first value counts: "the red block onto the blue one" moves the red one."""
     filler: tuple[str, ...] = ()
     """Words of this world that say nothing, such as ``street``."""
 
@@ -171,8 +173,12 @@ class _Reader:
     def _say(self, phrase: str, spoken: str) -> None:
         """Set what a phrase means; what it contradicts was said in vain and is handed back."""
         targets = self._words.targets[phrase]
-        for factor, value in targets:
-            if factor in self._said and self._said[factor][0] != value:
+        contradicted = {f for f, value in targets if f in self._said and self._said[f][0] != value}
+        if contradicted & self._words.first_counts:
+            self._unknown.append(spoken)
+            return
+        for factor, _ in targets:
+            if factor in contradicted and factor in self._said:
                 lost = self._said[factor][1]
                 self._unknown.append(lost)
                 self._said = {f: said for f, said in self._said.items() if said[1] != lost}

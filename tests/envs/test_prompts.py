@@ -165,6 +165,7 @@ def test_chinese_is_cut_so_that_the_fewest_characters_stay_unknown():
         ("a slow pendulum with a pink ball", {"scenario": "pendulum", "speed": "low"}, ["pink"]),
         ("no gravity, a tower", {"scenario": "stack"}, ["no gravity"]),
         ("a pendulum, then dominoes", {"scenario": "dominoes"}, ["pendulum"]),
+        ("a red ball and a green ball collide head-on", {"scenario": "collision_1d", "hue": 0}, ["green"]),
     ],
 )  # fmt: skip
 def test_the_bench_understands_scenarios_gravity_colours_sides_and_sizes(text, factors, unknown):
@@ -180,7 +181,8 @@ def test_the_bench_understands_scenarios_gravity_colours_sides_and_sizes(text, f
         ("reach for the ball in dim light on mars", {"task": "reach", "light": "dim", "gravity": "3.71"}, []),
         ("stack a heavy green cube, not slippery", {
             "task": "stack", "mass": "high", "color": "green", "friction": "high"}, []),
-        ("put the red block on top of the blue block", {"task": "stack", "color": "blue"}, ["red"]),
+        ("put the red block on top of the blue block", {"task": "stack", "color": "red"}, ["blue"]),
+        ("把红色方块叠在蓝色方块上", {"task": "stack", "color": "red"}, ["蓝色"]),
         ("在桌上推一块很重的方块", {"task": "push", "mass": "high"}, []),
     ],
 )  # fmt: skip

@@ -87,6 +87,18 @@ def test_codes_hold_smooth_frames_and_patches_overlap(size):
     assert not touched[12:].any()
 
 
+def test_frames_are_refined_only_where_a_checkpoint_says_so():
+    sizes = {"height": 64, "width": 64, "condition_dim": 4}
+    plain = FirstFrameNet(FirstFrameConfig(dim=32, depth=1), **sizes)
+    assert plain.enlarger is None
+    refined = FirstFrameNet(replace(plain.config, refine=True), **sizes)
+    frames = torch.randint(256, (300, 64, 64, 3), dtype=torch.uint8)
+    refined.fit(frames, torch.randn(300, 4))
+    codes = refined.encode(frames[:2])
+    assert refined.codes.decode(codes).std() > 0.1
+    assert torch.equal(refined.codes.decode(codes).clamp(-1, 1), refined.decode(codes))  # untrained: as they were
+
+
 @pytest.mark.parametrize(("size", "times"), [((64, 64), 1), ((128, 96), 2), ((70, 130), 3)])
 def test_large_frames_are_drawn_small_and_enlarged(size, times):
     config = first_frame_config(*size)

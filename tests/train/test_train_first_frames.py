@@ -123,8 +123,9 @@ def test_larger_frames_begin_with_the_weights_of_smaller_ones(run):
         inherit_first_frames(large, worldsim.load("lab-64"))
 
 
-def test_small_frames_are_enlarged_better_than_by_hand(parent, store_path, tmp_path):
-    config = replace(QUICK, network=replace(tiny_first_frames(), enlarge=2, enlarge_dim=16))
+@pytest.mark.parametrize("times", [1, 2])
+def test_frames_are_finished_better_than_by_hand(parent, store_path, tmp_path, times):
+    config = replace(QUICK, network=replace(tiny_first_frames(), enlarge=times, enlarge_dim=16, refine=True))
     train_first_frames(parent, store_path, tmp_path, steps=150, config=config, log=quiet)
     model = worldsim.load(tmp_path)
     frames = torch.from_numpy(np.stack([start.frames[-1] for start in model.starts]))
@@ -133,7 +134,7 @@ def test_small_frames_are_enlarged_better_than_by_hand(parent, store_path, tmp_p
     codes = net.encode(frames)
     codes = codes + 0.2 * torch.randn(codes.shape, generator=torch.Generator().manual_seed(0))  # as drawn ones are
     with torch.no_grad():
-        made, plain = net.decode(codes), F.interpolate(net.codes.decode(codes), scale_factor=2, mode="bilinear")
+        made, plain = net.decode(codes), F.interpolate(net.codes.decode(codes), scale_factor=times, mode="bilinear")
     assert (made - true).abs().mean() < 0.8 * (plain - true).abs().mean()
 
 

@@ -254,6 +254,7 @@ LAB_WORDS = Words(
         for factor in ("friction", "restitution", "speed", "mass", "size", "count")
         for value, other in (("low", "high"), ("high", "low"))
     },
+    first_counts=frozenset({"hue"}),
     filler=_FILLER,
 )
 """What a prompt of the bench may say."""
@@ -261,6 +262,8 @@ LAB_WORDS = Words(
 
 def lab_prompt(text: object) -> Reading:
     """Return the factors that a prompt sets, the words that the bench cannot express, and the phrase of each factor.
+
+    Of two colours the first one counts: it is that of the object that the scene is about.
 
     Raises:
         PromptError: If it is not a text or no word of it was understood.

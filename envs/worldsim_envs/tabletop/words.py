@@ -222,6 +222,7 @@ TABLETOP_WORDS = Words(
         ("light", "bright"): ("light", "ordinary"),
         ("extra", "2"): ("extra", "0"),
     },
+    first_counts=frozenset({"color"}),
     filler=_FILLER,
 )
 """What a prompt of the table may say."""
@@ -230,7 +231,7 @@ TABLETOP_WORDS = Words(
 def tabletop_prompt(text: object) -> Reading:
     """Return the factors that a prompt sets, the words that the table cannot express, and the phrase of each factor.
 
-    Of two colours the later one counts, as of all that exclude each other: it is that of the block that is moved, and
+    Of two colours the first one counts, "the red block onto the blue one": it is that of the block that is moved, and
     the other one is handed back.
 
     Raises:
