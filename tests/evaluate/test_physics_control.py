@@ -214,3 +214,22 @@ def test_a_pair_is_right_only_where_each_text_shows_its_own_fact(env):
     red[:, 8:20, 8:20], blue[:, 8:20, 8:20] = palette["red"], palette["blue"]
     assert text_facts.score_facts(pair, [red, blue], palette) == (True, True)
     assert text_facts.score_facts(pair, [red, red], palette) == (True, False)
+
+
+def test_facts_are_asked_once_more_where_the_model_draws_the_first_frame(env):
+    still = np.zeros((24, *env.action_space.shape), np.float32)
+    meant = {text: (pair, which) for pair in text_facts.PAIRS for which, text in enumerate(pair.texts)}
+    asked = []
+
+    def drawn(text, seed):
+        return text_facts.true_frames(env, *meant[text], 209_700 + seed, still)[:1], still[:0]
+
+    def stays(requests):
+        asked.extend(request.key for request in requests)
+        return [np.repeat(request.frames, len(request.actions), axis=0) for request in requests]
+
+    row = "model, first frame imagined"
+    found = text_facts.imagined_facts(env, drawn, stays, 2, row)
+    assert found["fact.color"][row] == {"both_right": 1.0, "right": 1.0, "n": 6}
+    assert found["fact.direction"][row]["right"] == 0  # nothing moves
+    assert len(set(asked)) == 24 and all(key.endswith(".drawn") for key in asked)

@@ -195,7 +195,7 @@ def test_frames_of_another_length_are_refused():
 def test_a_name_means_a_function_an_env_a_model_or_nothing(checkpoint):
     assert candidate("test_physics_suite:frozen").name == "test_physics_suite:frozen"
     tested = candidate(checkpoint)
-    assert tested.facts["sampler_steps"] >= 1 and tested.begin is not None
+    assert tested.facts["sampler_steps"] >= 1 and tested.begin is not None and tested.draw is None
     with pytest.raises(EnvError, match="module:function"):
         candidate("nowhere:function")
     with pytest.raises(CheckpointError):

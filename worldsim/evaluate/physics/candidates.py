@@ -62,8 +62,11 @@ class Candidate:
     """Whether it can answer the request of a key; a folder holds only what was put there."""
     doubts: Callable[[str, Sequence[int]], list[str]] = lambda env_id, seeds: []
     """From the truth's id and the env seeds of clips to sentences on what makes figures doubtful."""
-    begin: Callable[[str], tuple[np.ndarray, np.ndarray]] | None = None
-    """From a text alone to frames (C, H, W, 3) and the actions between them (C - 1, ...); None if it needs frames."""
+    begin: Callable[[str, int], tuple[np.ndarray, np.ndarray]] | None = None
+    """From a text alone and a seed to frames (C, H, W, 3) and the actions between them (C - 1, ...), of those that
+    the model holds; None if it needs frames."""
+    draw: Callable[[str, int], tuple[np.ndarray, np.ndarray]] | None = None
+    """The same, by a first frame that the model imagines; None if it cannot."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What is printed on every row: checkpoint, parameters, sampler steps, training minutes, data."""
 
@@ -110,14 +113,18 @@ def from_model(model: WorldModel, sampler_steps: int | None = None) -> Candidate
                 out[i] = frames[row]
         return out
 
-    def begin(text: str) -> tuple[np.ndarray, np.ndarray]:
+    def begin(text: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
         start = model.starts[model.nearest_start(text)]
         return start.frames, start.actions
+
+    def draw(text: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        return model.first_frames([text], [seed]), np.zeros((0, *model.spec.action_shape), np.float32)
 
     return Candidate(
         name=model.name,
         imagine=imagine,
         begin=begin if model.starts else None,
+        draw=draw if model.is_trained_for_first_frames else None,
         doubts=lambda env_id, seeds: setting_warnings(model, env_id, model.spec.env_kwargs, seeds),
         num_context=model.config.num_context,
         draws_noise=steps > 1,

@@ -464,10 +464,20 @@ def _text(work: _Work, true: Truth) -> None:
             requests = [request for pair in pairs for request in text_facts.gravity_requests(pair)]
             if work.has(requests):
                 out[f"gravity.{scenario}"] = {"model": text_facts.score_gravity(pairs, work.answers(requests))}
-        if work.plan.fact_seeds and work.candidate.begin is not None:
+        some, num = work.candidate, work.plan.fact_seeds
+
+        def facts(begin: Callable[..., Any], num_seeds: int, row: str = "model") -> dict[str, Any]:
+            def imagine(asked: Sequence[Request]) -> list[np.ndarray]:
+                return list(work.answers(asked).values())
+
+            return text_facts.imagined_facts(true.env, begin, imagine, num_seeds, row)
+
+        if num and some.begin is not None:
             # Of a pair all comes from its texts: without noise a second seed would show the same frames again.
-            begin, seeds = work.candidate.begin, work.plan.fact_seeds if work.candidate.draws_noise else 1
-            out |= text_facts.imagined_facts(true.env, begin, lambda asked: list(work.answers(asked).values()), seeds)
+            out |= facts(some.begin, num if some.draws_noise else 1)
+        if num and some.draw is not None:
+            for name, rows in facts(some.draw, num, "model, first frame imagined").items():
+                out[name] = out.get(name, {}) | rows
         return out
 
     true.text()

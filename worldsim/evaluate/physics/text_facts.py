@@ -273,20 +273,22 @@ def true_facts(env: gym.Env, num_seeds: int) -> dict[str, Any]:
 
 def imagined_facts(
     env: gym.Env,
-    begin: Callable[[str], tuple[np.ndarray, np.ndarray]],
+    begin: Callable[[str, int], tuple[np.ndarray, np.ndarray]],
     imagine: Callable[[Sequence[Request]], list[np.ndarray]],
     num_seeds: int,
+    row: str = "model",
 ) -> dict[str, Any]:
     """Score the pairs of texts in what a model shows that begins from the texts alone.
 
     Args:
         env: The true world, for its actions and its palette.
-        begin: From a text to the frames and actions that the model begins with.
+        begin: From a text and a seed to the frames and actions that the model begins with.
         imagine: The model.
         num_seeds: Noise seeds per pair.
+        row: How the table calls what begins so: ``model``, or another name where the model draws the first frame.
 
     Returns:
-        By fact: {"model": {"both_right", "right", "n"}}.
+        By fact: {row: {"both_right", "right", "n"}}.
     """
     palette, found = _palette(env), {}
     for number, pair in enumerate(PAIRS):
@@ -294,12 +296,12 @@ def imagined_facts(
         for seed in range(num_seeds):
             requests = []
             for which, text in enumerate(pair.texts):
-                frames, past = begin(text)
-                key = f"text.{pair.fact}.{number}.{seed}.{which}"
+                frames, past = begin(text, seed)
+                key = f"text.{pair.fact}.{number}.{seed}.{which}" + ("" if row == "model" else ".drawn")
                 requests.append(Request(key=key, frames=frames, past=past, actions=actions, prompt=text, seed=seed))
             shown = [np.concatenate([r.frames[-1:], f]) for r, f in zip(requests, imagine(requests), strict=True)]
             found.setdefault(pair.fact, []).append(score_facts(pair, shown, palette))
-    return {f"fact.{fact}": {"model": _pooled(rights)} for fact, rights in found.items()}
+    return {f"fact.{fact}": {row: _pooled(rights)} for fact, rights in found.items()}
 
 
 def _palette(env: gym.Env) -> Mapping[str, Sequence[int]]:
