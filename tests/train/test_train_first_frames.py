@@ -99,7 +99,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(parent, store_path, tmp_path):
         train_first_frames(parent, store_path, tmp_path / "parts", steps=20, resume=True, config=other, log=quiet)
 
 
-def test_larger_frames_begin_with_the_weights_of_smaller_ones(run):
+def test_larger_frames_begin_with_the_weights_of_smaller_ones(run, parent):
     small = worldsim.load(run)
     net = small.first_frame_net
     config, sizes = replace(net.config, patch=16, codes=20), {"height": 64, "width": 64}
@@ -120,7 +120,7 @@ def test_larger_frames_begin_with_the_weights_of_smaller_ones(run):
     with pytest.raises(CheckpointError, match=r"position has the shape \(16, 32\), wanted \(64, 32\)"):
         inherit_first_frames(FirstFrameNet(replace(config, patch=8), **sizes), small)
     with pytest.raises(CheckpointError, match="draws no first frames"):
-        inherit_first_frames(large, worldsim.load("lab-64"))
+        inherit_first_frames(large, worldsim.load(parent))
 
 
 @pytest.mark.parametrize("times", [1, 2])

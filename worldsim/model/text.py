@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from worldsim.errors import MissingExtraError, PromptError
+from worldsim.model.denial import split_denials
 
 __all__ = [
     "MAX_PROMPT_CHARS",
@@ -79,11 +80,15 @@ class Vocabulary:
         """Return the indices of the known tokens of a text; empty for None."""
         if not text:
             return []
-        tokens = (token for piece in split_words(text) for token in _tokens_of(piece))
+        tokens = (token for piece in split_words(self.heard(text)) for token in _tokens_of(piece))
         return [self._index[token] for token in tokens if token in self._index]
 
+    def heard(self, text: str) -> str:
+        """Return a text without what it denies; see `split_denials`."""
+        return split_denials(text, self._index.__contains__)[0]
+
     def understand(self, prompt: str) -> tuple[list[str], list[str]]:
-        """Return the known and the unknown words of a prompt, without filler words.
+        """Return the known and the unknown words of a prompt, without filler words; what it denies is unknown.
 
         Raises:
             PromptError: If the prompt is not text, is longer than MAX_PROMPT_CHARS, or holds no known word.
@@ -102,9 +107,10 @@ class Vocabulary:
             raise PromptError(f"a prompt must be a text in English or Chinese; got {type(prompt).__name__}")
         if len(prompt) > MAX_PROMPT_CHARS:
             raise PromptError(f"a prompt may have {MAX_PROMPT_CHARS} characters; got {len(prompt)}; shorten it")
+        text, denied = split_denials(prompt, self._index.__contains__)
         known: list[str] = []
         unknown: list[str] = []
-        for piece in split_words(prompt):
+        for piece in split_words(text):
             if piece[0].isascii():
                 if piece in self._index:
                     known.append(piece)
@@ -112,12 +118,14 @@ class Vocabulary:
                     unknown.append(piece)
             else:
                 self._understand_chinese(piece, known, unknown)
-        return known, unknown + _OTHER.findall(prompt)
+        return known, [*denied, *unknown, *_OTHER.findall(text)]
 
     def check(self, prompt: str, known: Sequence[str]) -> None:
         """Raise a PromptError if the known words of a prompt say nothing."""
         if not [word for word in known if word not in _FILLER and word not in _FILLER_ZH]:
-            raise PromptError(f"no word of the prompt {prompt[:80]!r} was understood")
+            is_denial = self.heard(prompt) != prompt
+            cure = "; say what is to be there, since no model knows what the opposite of a word is" if is_denial else ""
+            raise PromptError(f"no word of the prompt {prompt[:80]!r} was understood{cure}")
 
     def _understand_chinese(self, run: str, known: list[str], unknown: list[str]) -> None:
         covered = [False] * len(run)
@@ -219,9 +227,10 @@ class SentenceEncoder(nn.Module):
     def features(self, texts: Sequence[str | None]) -> torch.Tensor:
         """Return (len(texts), SENTENCE_DIM) embeddings; zeros for None."""
         table = np.zeros((len(texts), SENTENCE_DIM), np.float32)
-        given = [i for i, text in enumerate(texts) if text]
+        heard = [self.vocabulary.heard(text).strip() if text else "" for text in texts]
+        given = [i for i, text in enumerate(heard) if text]
         if given:
-            table[given] = _sentences(tuple(str(texts[i]) for i in given))
+            table[given] = _sentences(tuple(heard[i] for i in given))
         return torch.from_numpy(table)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
