@@ -24,6 +24,7 @@ from worldsim.store import RolloutStore
 
 NOISE = re.compile(r"[a-z ]+: \d+/\d+$|pybullet build time")
 """Lines of progress, and what pybullet says when it is loaded."""
+_FIRST_FRAMES = ["train-first-frames", "{tmp}", "--model", "city-64", "-o", "{tmp}/run", "--steps", "1"]
 COMMANDS = [
     "doctor",
     "demo",
@@ -34,6 +35,7 @@ COMMANDS = [
     "verify",
     "train",
     "train-renderer",
+    "train-first-frames",
     "compare",
     "play",
     "preview",
@@ -164,6 +166,9 @@ def test_figures_are_short():
         (["train", "--data", "{tmp}", "-o", "{tmp}/run", "--steps", "1", "--set", "clip=nan"], "at least 0"),
         (["train", "--data", "{tmp}", "-o", "{tmp}/run", "--steps", "1", "--set", "warmup_steps=0"], "at least 1"),
         (["train", "--data", "{tmp}", "-o", "{tmp}/run", "--steps", "1", "--set", "length=2"], "at least 3"),
+        ([*_FIRST_FRAMES, "--set", "taste=1"], "level_mean"),
+        ([*_FIRST_FRAMES, "--set", "level_mean=low"], "must be a number; got 'low'"),
+        ([*_FIRST_FRAMES, "--set", "text_drop_share=-1"], "from 0 to 1"),
         (["compare", "--model", "no-such-model"], "no-such-model"),
         (["compare", "--model", "no-such-model", "--device", "abacus"], "no-such-model"),
         (["doctor", "--device", "abacus"], "auto, cpu or cuda"),

@@ -31,6 +31,10 @@ def train_first_frames(
     val: Annotated[Path | None, typer.Option("--val", help="Store with held-out episodes.")] = None,
     init: Annotated[str | None, typer.Option("--init", help="Model whose first frames to begin from.")] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Frames per step.")] = 32,
+    numbers: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A number of FirstFrameTrainConfig, such as level_mean=-1.8."),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
@@ -39,7 +43,7 @@ def train_first_frames(
     """Teach a world model to begin from text alone; Ctrl-C saves, --resume goes on."""
     from worldsim.model import load
     from worldsim.sim import pick_device
-    from worldsim.train import FirstFrameTrainConfig
+    from worldsim.train import FirstFrameTrainConfig, with_numbers
     from worldsim.train import train_first_frames as train_on
 
     if (minutes is None) == (steps is None):
@@ -57,7 +61,7 @@ def train_first_frames(
         seed=seed,
         threads=threads,
         device=pick_device(device),
-        config=FirstFrameTrainConfig(batch=batch),
+        config=with_numbers(FirstFrameTrainConfig(batch=batch), numbers or ()),
         log=out.print,
     )
     write_json(json_target, {"checkpoint": str(checkpoint), "model_sha": load(checkpoint).sha})

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from filelock import FileLock, Timeout
 
 from worldsim.errors import CheckpointError, WorldsimError
 
-__all__ = ["Budget", "changed_settings", "check_run", "hold", "read_state"]
+__all__ = ["Budget", "changed_settings", "check_run", "hold", "read_state", "with_numbers"]
 
 _OF_NO_STEP = {"minutes", "steps", "report_s", "save_s", "validate_s", "tensorboard", "contrast_weight"}
 """Settings that change no step of a resumed run: its length, what is told of it, what counts at its beginning."""
+_WITH_OPTIONS = {"seed", "batch", "accumulate"}  # of the command line
+_LEAST: dict[str, float] = {"length": 3, "level_mean": -math.inf}  # where it is not 1, of a fraction 0
+_UP_TO_ONE = {"ema", "final_rate", "own_frames_from"}  # as every share of windows or frames
+_ABOVE_ONE = {"critic_share"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,43 @@ class Budget:
     def decay(self, step: int) -> float:
         """Return what the average of the weights keeps after ``step`` steps; little at first."""
         return min(self.ema, (1 + step) / (10 + step))
+
+
+Settings = TypeVar("Settings", bound=Budget)
+
+
+def with_numbers(config: Settings, numbers: Sequence[str]) -> Settings:
+    """Return settings with other numbers.
+
+    Args:
+        config: All other settings.
+        numbers: ``NAME=VALUE`` each, such as ``own_frames_from=0.2``.
+
+    Raises:
+        WorldsimError: If a name is no number of the settings, or a value does not fit.
+    """
+    kinds: dict[str, type[int] | type[float]] = {
+        f.name: int if type(f.default) is int else float
+        for f in fields(config)
+        if type(f.default) in (int, float) and f.name not in _WITH_OPTIONS
+    }
+    changes: dict[str, Any] = {}
+    for text in numbers:
+        name, _, value = text.partition("=")
+        if name not in kinds:
+            raise WorldsimError(f"there is no setting {name!r}; NAME=VALUE sets one of {', '.join(kinds)}")
+        kind = kinds[name]
+        is_share = name in _UP_TO_ONE or (name.endswith("_share") and name not in _ABOVE_ONE)
+        least, most = _LEAST.get(name, 1 if kind is int else 0), 1 if is_share else math.inf
+        try:
+            number = kind(value)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most or math.isinf(number):
+            limit = f" from {least} to {most}" if is_share else f" of at least {least}" if least > -math.inf else ""
+            raise WorldsimError(f"{name} must be a {'whole ' if kind is int else ''}number{limit}; got {value!r}")
+        changes[name] = number
+    return replace(config, **changes)
 
 
 def check_run(run: Path, *, minutes: float | None, steps: int | None, resume: bool) -> None:

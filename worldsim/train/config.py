@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
-from worldsim.errors import WorldsimError
 from worldsim.train.budget import Budget
 
-__all__ = ["TrainConfig", "with_numbers"]
+__all__ = ["TrainConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,42 +65,3 @@ class TrainConfig(Budget):
     """That weight at most."""
     critic_share: float = 0.6
     """The critic's part of a frame's gradient as a share of the squared error's, from ``own_frames_from`` on."""
-
-
-_NUMBERS: dict[str, type[int] | type[float]] = {
-    f.name: int if type(f.default) is int else float
-    for f in fields(TrainConfig)
-    if type(f.default) in (int, float)
-    and f.name not in {"seed", "batch", "accumulate"}  # these have options of their own
-}
-_LEAST = {"length": 3}  # of whole numbers, where it is not 1
-_UP_TO_ONE = {name for name in _NUMBERS if name.endswith("_share")} - {"critic_share"}
-_UP_TO_ONE |= {"ema", "final_rate", "own_frames_from"}
-
-
-def with_numbers(config: TrainConfig, numbers: Sequence[str]) -> TrainConfig:
-    """Return a config with other numbers.
-
-    Args:
-        config: All other settings.
-        numbers: ``NAME=VALUE`` each, such as ``own_frames_from=0.2``.
-
-    Raises:
-        WorldsimError: If a name is no number of a `TrainConfig`, or a value does not fit.
-    """
-    changes: dict[str, float] = {}
-    for text in numbers:
-        name, _, value = text.partition("=")
-        if name not in _NUMBERS:
-            raise WorldsimError(f"there is no setting {name!r}; NAME=VALUE sets one of {', '.join(_NUMBERS)}")
-        kind = _NUMBERS[name]
-        least, most = _LEAST.get(name, 1) if kind is int else 0, 1 if name in _UP_TO_ONE else math.inf
-        try:
-            number = kind(value)
-        except ValueError:
-            number = math.nan
-        if not least <= number <= most or math.isinf(number):
-            limit = f"from {least} to {most}" if name in _UP_TO_ONE else f"of at least {least}"
-            raise WorldsimError(f"{name} must be a {'whole ' if kind is int else ''}number {limit}; got {value!r}")
-        changes[name] = number
-    return replace(config, **changes)
