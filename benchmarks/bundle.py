@@ -57,6 +57,9 @@ def add_first_frames(source: Path, target: Path, figures: dict) -> None:
         sys.exit(f"{target} holds another world model than the one that {source} was trained behind")
     shutil.rmtree(theirs, ignore_errors=True)
     shutil.copytree(own, theirs)
+    config = json.loads((own / "config.json").read_text())
+    config["config"] |= {name: figures[name] for name in ("sampler_steps", "guidance")}  # as it was measured
+    (theirs / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     metrics = {**json.loads((own / "metrics.json").read_text()), "test": figures}
     (theirs / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
     for file in sorted(theirs.iterdir()):
