@@ -64,9 +64,31 @@ def test_the_imagined_city_begins_from_text_alone(name):
     blue = sky[..., 2] - sky[..., 0]
     assert light[:2].min() > light[2:4].max() + 20
     assert (blue[0] > blue[4]).all()
-    assert sum(path.stat().st_size for path in (model.path / FIRST_FRAMES).iterdir()) < 5e6
-    card = json.loads((model.path / FIRST_FRAMES / "config.json").read_text())
-    assert (card["model_sha"], card["card"]["seeds"]["max"] < 100_000) == (model.sha, True)
+
+
+def test_the_imagined_table_begins_from_text_alone():
+    model = worldsim.load("tabletop-64")
+    prompts = ["a robot arm pushes the red block to the mark", "机械臂把蓝色块推到标记"]
+    frames = model.first_frames([prompt for prompt in prompts for _ in range(6)], [*range(6)] * 2).astype(int)
+    red, blue = (frames[..., one] - frames[..., other] > 60 for one, other in ((0, 2), (2, 0)))
+    reds, blues = red.sum(axis=(1, 2)).reshape(2, 6), blue.sum(axis=(1, 2)).reshape(2, 6)  # pixels
+    assert (reds[0] > blues[0]).sum() >= 5 and (blues[1] > reds[1]).sum() >= 5
+
+
+def test_the_imagined_bench_begins_from_text_alone():
+    model = worldsim.load("lab-64")
+    prompts = ["a row of dominoes is knocked over", "several objects move and collide", "a ball rolls along the floor"]
+    frames = model.first_frames([prompt for prompt in prompts for _ in range(4)], [*range(4)] * 3).astype(int)
+    colored = (frames.max(axis=-1) - frames.min(axis=-1) > 60).sum(axis=(1, 2)).reshape(3, 4)  # pixels
+    assert colored[:2].min() > 2 * colored[2].max()  # many things, and one ball
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_what_draws_first_frames_is_small_and_of_its_model(name):
+    folder = CHECKPOINTS / name / FIRST_FRAMES
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 5e6
+    card = json.loads((folder / "config.json").read_text())
+    assert (card["model_sha"], card["card"]["seeds"]["max"] < 100_000) == (worldsim.load(name).sha, True)
 
 
 def test_a_prompt_of_unknown_words_is_answered_with_a_caption():
