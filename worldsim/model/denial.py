@@ -17,12 +17,14 @@ _NEGATORS = frozenset(
     ["no", "not", "without", "never", "neither", "isn't", "aren't", "wasn't", "weren't", "don't", "doesn't", "didn't",
      "won't", "wouldn't", "can't", "cannot", "shouldn't"]
 )  # fmt: skip
-_NEGATORS_ZH = re.compile("没有|没|毫无|无|不要|不是|不|别|并非|非|未")
+# 非常 (very), 特别 (specially), 不断 (ever), 无数 (countless) and such begin or end alike and deny nothing.
+_NEGATORS_ZH = re.compile("没有|(?<![淹沉出埋])没|毫无|无(?![论数限])|不要|不是|不(?![断停错同久少仅但只过管论])|并非")
 _OR, _LISTED = frozenset(["or", "nor"]), frozenset([",", "，", "、"])
 _EMPTY = frozenset(["a", "an", "the", "any", "some", "more", "very", "too", "much", "many", "is", "are", "be", "it"])
+_ONLY = frozenset(["only", "just"])  # "not only rain"
 _LINKS = frozenset(
     ["and", "but", "with", "in", "at", "on", "by", "under", "over", "during", "while", "when", "then", "through",
-     "along", "to", "from", "just", "only"]
+     "along", "to", "from"]
 )  # fmt: skip
 _ENDS_ZH = re.compile("[的但而]")
 
@@ -42,7 +44,8 @@ def split_denials(text: str, is_known: Callable[[str], bool]) -> tuple[str, list
     at = 0
     while at < len(tokens):
         token, start, end = tokens[at]
-        if token in _NEGATORS and not is_known(token):
+        following = tokens[at + 1][0] if at + 1 < len(tokens) else ""
+        if token in _NEGATORS and following not in _ONLY and not is_known(token):
             at, end = _english(tokens, at + 1, end)
             spans.append((start, end))
             continue
