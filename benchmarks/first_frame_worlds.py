@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 from worldsim_envs.city.words import SCENE as CITY_SCENE
 from worldsim_envs.lab.paint import HUES
+from worldsim_envs.lab.scenarios import SCENARIOS
 from worldsim_envs.lab.words import lab_caption
 from worldsim_envs.tabletop.factors import light_band
 from worldsim_envs.tabletop.words import tabletop_caption
@@ -172,14 +173,7 @@ class _Lab(_Bench):
         "a yellow cart drives to the white mark",
     )
     asked = "scenario"
-    factors: ClassVar = {
-        "scenario": (
-            "free_fall", "two_drops", "projectile", "rolling", "ramp", "collision_1d", "collision_2d", "pendulum",
-            "double_pendulum", "stack", "dominoes", "occlusion", "containment", "support_removal", "solid_wall", "push",
-            "pick_place", "cart", "camera", "clutter",
-        ),
-        "colour": HUES,
-    }  # fmt: skip
+    factors: ClassVar = {"scenario": tuple(SCENARIOS), "colour": HUES}
     of_one = ("free_fall", "projectile", "rolling", "pendulum", "solid_wall", "push", "pick_place", "cart")
     """Scenarios whose captions name the colour of the one thing that they are about, which is in sight."""
 
