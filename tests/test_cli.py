@@ -142,6 +142,8 @@ def test_figures_are_short():
         (["collect", "no_such_module:Env-v0", "-n", "1", "-o", "{tmp}/s"], "no_such_module"),
         (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--env-kwargs", "{{height"], "JSON object"),
         (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--env-kwargs", "[1]"], "JSON object"),
+        (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--variation", "rain"], "--variation must be"),
+        (["collect", "worldsim/Lab-v0", "-n", "1", "-o", "{tmp}/s", "--variation", '{{"scenario": "x"}}'], "scenario"),
         (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--policy", "drunk"], "drunk"),
         (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--seed", "-1"], "seed"),
         (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--codec", "foo"], "zstd"),

@@ -177,6 +177,9 @@ def collect(
     env_kwargs: Annotated[
         str, typer.Option("--env-kwargs", metavar="JSON", help="Arguments of the env, as a JSON object.")
     ] = "{}",
+    variation: Annotated[
+        str | None, typer.Option("--variation", metavar="JSON", help="Factors that every episode asks for.")
+    ] = None,
     json_target: Json = None,
 ) -> None:
     """Collect episodes of an env into a store; run it again to go on where it stopped."""
@@ -196,6 +199,7 @@ def collect(
             max_steps=max_steps,
             prompt_every=prompt_every,
             env_kwargs=_json_object(env_kwargs),
+            variation=None if variation is None else _json_object(variation, "--variation", '{"weather": "rain"}'),
             progress=progress,
         )
     console(json_target).print(
@@ -508,15 +512,14 @@ def _use_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _json_object(text: str) -> dict[str, Any]:
+def _json_object(text: str, option: str = "--env-kwargs", example: str = '{"height": 64}') -> dict[str, Any]:
+    wanted = f"{option} must be a JSON object such as '{example}'; got {text!r}"
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise EnvError(
-            f"--env-kwargs must be a JSON object such as '{{\"height\": 64}}'; got {text!r} ({error})"
-        ) from None
+        raise EnvError(f"{wanted} ({error})") from None
     if not isinstance(value, dict):
-        raise EnvError(f"--env-kwargs must be a JSON object such as '{{\"height\": 64}}'; got {text!r}")
+        raise EnvError(wanted)
     return value
 
 

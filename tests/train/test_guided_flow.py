@@ -85,12 +85,15 @@ def test_the_loss_is_least_where_the_flow_is_its_guide():
     assert pulls[1] < pulls[0] < pulls[2]  # a larger guide pulls flows up
 
 
-@pytest.mark.parametrize(("age", "share"), [(0, 1.0), (4, 0.5), (MAX_AGE, 1 / 3), (MAX_AGE + 1, 1.0)])
-def test_a_squared_error_counts_less_the_deeper_a_frame_is_in_imagination(age, share):
+@pytest.mark.parametrize(
+    ("age", "known_for", "share"),
+    [(0, 4.0, 1.0), (4, 4.0, 0.5), (MAX_AGE, 4.0, 1 / 3), (MAX_AGE, 8.0, 0.5), (MAX_AGE + 1, 4.0, 1.0)],
+)
+def test_a_squared_error_counts_less_the_deeper_a_frame_is_in_imagination(age, known_for, share):
     networks, inputs, _ = _setup()
     networks.denoiser.config = replace(networks.denoiser.config, residual_std=1e-3)  # which drowns the others
     inputs = replace(inputs, age=torch.full_like(inputs.age, age))
     with torch.no_grad():
-        result = losses(networks, inputs, torch.zeros(()))
+        result = losses(networks, inputs, torch.zeros(()), known_for)
     whole = (result.frames - inputs.target).square().mean() / 1e-3**2
     assert float(result.total / whole) == pytest.approx(share, rel=1e-3)

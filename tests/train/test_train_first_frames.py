@@ -14,7 +14,7 @@ from tests.train.wall_world import COLOURS
 from worldsim.cli import run as run_cli
 from worldsim.collect import collect
 from worldsim.errors import CheckpointError, EnvError, StoreError, WorldsimError
-from worldsim.model import FirstFrameNet, tiny_first_frames
+from worldsim.model import FirstFrameNet, encode_starts, new_first_frames, save, tiny_first_frames
 from worldsim.model.networks import from_pixels
 from worldsim.train import FirstFrameTrainConfig, TrainConfig, train, train_first_frames
 from worldsim.train.budget import hold
@@ -105,22 +105,53 @@ def test_larger_frames_begin_with_the_weights_of_smaller_ones(run, parent):
     config, sizes = replace(net.config, patch=16, codes=20), {"height": 64, "width": 64}
     sizes["condition_dim"] = net.tell.in_features
     large = FirstFrameNet(config, **sizes)
-    inherit_first_frames(large, small)
+    inherit_first_frames(large, small, small)
     for mine, theirs in zip(large.blocks.parameters(), net.blocks.parameters(), strict=True):
         assert torch.equal(mine, theirs)
     assert not torch.equal(large.tell.weight, FirstFrameNet(config, **sizes).tell.weight)
     twice = FirstFrameNet(replace(net.config, enlarge=2), **sizes)
-    inherit_first_frames(twice, small)
+    source = inherit_first_frames(twice, small, small)
     turn = torch.linalg.qr(torch.randn(len(net.told_mean), len(net.told_mean)))[0]
     theirs = torch.randn(500, len(turn))
-    inherit_told(twice, theirs @ turn, small, theirs)  # another world model that encodes the same in other directions
+    inherit_told(twice, theirs @ turn, source, theirs)  # another world model that encodes the same in other directions
     noise, tau = torch.randn(500, *net.codes.shape), torch.rand(500)
     torch.testing.assert_close(net(noise, tau, theirs), twice(noise, tau, theirs @ turn), atol=2e-2, rtol=2e-2)
     assert torch.equal(twice.codes.basis, net.codes.basis)
     with pytest.raises(CheckpointError, match=r"position has the shape \(16, 32\), wanted \(64, 32\)"):
-        inherit_first_frames(FirstFrameNet(replace(config, patch=8), **sizes), small)
+        inherit_first_frames(FirstFrameNet(replace(config, patch=8), **sizes), small, small)
     with pytest.raises(CheckpointError, match="draws no first frames"):
-        inherit_first_frames(large, worldsim.load(parent))
+        inherit_first_frames(large, small, worldsim.load(parent))
+
+
+def test_plain_words_are_heard_where_the_world_model_hears_nothing(store_path, tmp_path):
+    collect("tests.train.wall_world:Wall-v0", 4, tmp_path / "few", seed=0)
+    train(tmp_path / "few", tmp_path / "deaf", preset="tiny", steps=1, config=TrainConfig(batch=2, length=4), log=quiet)
+    deaf = worldsim.load(tmp_path / "deaf")
+    with torch.no_grad():
+        for parameter in deaf.networks.text.mix.parameters():
+            parameter.zero_()
+    checkpoint = tmp_path / "deaf" / "checkpoint"
+    whole = json.loads((checkpoint / "config.json").read_text())
+    save(
+        checkpoint,
+        deaf.networks,
+        config=deaf.config,
+        spec=deaf.spec,
+        starts=encode_starts(deaf.starts),
+        card=deaf.card,
+        metrics={},
+        meta={"git_sha": whole["git_sha"]},
+    )
+    config = replace(QUICK, network=replace(tiny_first_frames(), words=True))
+    train_first_frames(checkpoint, store_path, tmp_path / "run", steps=STEPS, config=config, log=quiet)
+    model = worldsim.load(tmp_path / "run")
+    assert not model.encode_text(["a dark wall"]).any()
+    for prompts in (("a bright wall", "a dark wall"), ("墙很明亮", "墙很昏暗")):
+        bright, dark = (model.first_frames([prompt] * 16, range(16)).mean() for prompt in prompts)
+        assert bright > dark + 20
+    child = new_first_frames(model.networks, config.network)
+    inherit_first_frames(child, model, model)
+    assert torch.equal(child.hear.weight, model.first_frame_net.hear.weight)
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -152,6 +152,8 @@ def _try(job: Job) -> None:
     env, _ = make_image_env(job.env_id, job.env_kwargs)
     try:
         named_policy(env, job)
+        if job.variation:
+            env.reset(seed=0, options={"variation": dict(job.variation)})
     finally:
         env.close()
 

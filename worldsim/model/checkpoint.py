@@ -252,7 +252,9 @@ def new_first_frames(networks: Networks, config: FirstFrameConfig) -> FirstFrame
     """Return an untrained network that draws the first frames of a world model and is told what it is told."""
     denoiser = networks.denoiser
     sizes = {"height": denoiser.height, "width": denoiser.width}
-    return FirstFrameNet(config, **sizes, condition_dim=denoiser.embed_text.in_features)
+    return FirstFrameNet(
+        config, **sizes, condition_dim=denoiser.embed_text.in_features, plain_dim=networks.text.plain_dim
+    )
 
 
 def _load_first_frames(path: Path, networks: Networks, sha: str) -> FirstFrameNet | None:

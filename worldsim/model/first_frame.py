@@ -3,11 +3,12 @@
 The denoiser that continues frames is a poor painter of first ones: it is told to move a frame that is not there. Here
 a frame is a grid of codes, as many as matter of the principal components of its patches, which overlap (Malvar's lapped
 transform, 1992), so that they fit at their edges; a transformer turns noise into them under what the world model is
-told too, its encoded prompt and factors. Frames above 64 pixels are drawn small and enlarged by convolutions: what
-belongs where is decided among some 64 patches, and how an edge runs is no matter of chance.
+told too, its encoded prompt and factors, and under the plain words: a world model whose contexts show the colours need
+not hear them. Frames above 64 pixels are drawn small and enlarged by convolutions: what belongs where is decided among
+some 64 patches, and how an edge runs is no matter of chance.
 
-Axes: B frames, N patches, K codes, D width, C numbers of what it is told; H and W pixels of a frame, h and w of the
-small frame that is drawn.
+Axes: B frames, N patches, K codes, D width, U plain words, C numbers of what it is told, U among them; H and W pixels
+of a frame, h and w of the small frame that is drawn.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _LEVELS = 16  # octaves in which a noise level is told
 _LEAST_STD = 0.1  # of a code at its place, of that of the code anywhere: what never changes there is not blown up
 _LEAST_TOLD = 0.1  # of a direction of what is told, of the spread of the widest
 _SPREAD_TOLD = 3.0  # of what is told: the larger, the faster its layer learns to hear it
+_MOST_TOLD = 36  # plain words, beyond which each counts less
 _SHIFT = 3.0  # of the sampler towards noise, where the colours of a frame are decided (Esser et al. 2024)
 _ENLARGING_LAYERS = 4
 _AT_ONCE = 256  # frames of a fit that are taken apart at once, in double precision
@@ -47,6 +49,8 @@ class FirstFrameConfig:
     """Channels of the convolutions that enlarge or refine them."""
     refine: bool = False
     """Whether frames that are drawn at their own size go through such convolutions too."""
+    words: bool = False
+    """Whether it hears plain words beside what the world model makes of them."""
     patch: int = 8
     """Pixels on each side of a patch of what is drawn."""
     codes: int = 40
@@ -65,7 +69,7 @@ class FirstFrameConfig:
 def first_frame_config(height: int, width: int) -> FirstFrameConfig:
     """Return an architecture for frames of a size: what is drawn has at most 64 pixels on a side."""
     times = -(-max(height, width) // 64)
-    return FirstFrameConfig(enlarge=times, enlarge_dim=32 if times > 1 else 24, refine=True)
+    return FirstFrameConfig(enlarge=times, enlarge_dim=32 if times > 1 else 24, refine=True, words=True)
 
 
 def tiny_first_frames() -> FirstFrameConfig:
@@ -225,13 +229,16 @@ class FirstFrameNet(nn.Module):
     Args:
         config: Sizes.
         height, width: Of frames, H and W.
-        condition_dim: C, as the world model's denoiser has it.
+        condition_dim: C - U, as the world model's denoiser has it.
+        plain_dim: U if it hears plain words.
     """
 
     told_mean: torch.Tensor
     told_inverse: torch.Tensor
 
-    def __init__(self, config: FirstFrameConfig, *, height: int, width: int, condition_dim: int) -> None:
+    def __init__(
+        self, config: FirstFrameConfig, *, height: int, width: int, condition_dim: int, plain_dim: int = 0
+    ) -> None:
         super().__init__()
         self.config, self.height, self.width = config, height, width
         self.codes = PatchCodes(config, -(-height // config.enlarge), -(-width // config.enlarge))
@@ -246,6 +253,10 @@ class FirstFrameNet(nn.Module):
         self.told_limit = _SPREAD_TOLD * math.sqrt(condition_dim)
         """Of what is told, which may be far from all that training told."""
         self.tell = nn.Linear(condition_dim, config.dim)
+        self.plain_dim = plain_dim if config.words else 0
+        self.hear = nn.Linear(plain_dim, config.dim, bias=False) if self.plain_dim else None
+        if self.hear is not None:
+            nn.init.zeros_(self.hear.weight)
         self.blocks = nn.ModuleList(_Block(config.dim, config.heads) for _ in range(config.depth))
         self.leave = nn.Conv2d(config.dim, num_codes, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
@@ -260,6 +271,7 @@ class FirstFrameNet(nn.Module):
         network hardly hears them.
         """
         device = self.told_mean.device
+        conditions = conditions[:, self.plain_dim :]
         self.codes.fit(torch.cat([self.small(part.to(device)) for part in frames.split(_AT_ONCE)]))
         conditions = conditions.to(device)
         centred = conditions.double() - conditions.double().mean(dim=0)
@@ -293,12 +305,15 @@ class FirstFrameNet(nn.Module):
         Args:
             noisy: (B, N, K) tau * codes + (1 - tau) * noise.
             tau: (B,) in [0, 1).
-            condition: (B, C) encoded texts and factors; zeros for nothing.
+            condition: (B, C) plain words, encoded texts and factors; zeros for nothing.
         """
+        plain, condition = condition[:, : self.plain_dim], condition[:, self.plain_dim :]
         angle = tau[:, None] * math.pi * 2.0 ** torch.arange(-1, _LEVELS - 1, device=tau.device)
         told = (condition - self.told_mean) @ self.told_inverse
-        told = told * (self.told_limit / told.norm(dim=1, keepdim=True).clamp_min(1e-6)).clamp_max(1)
-        told = F.silu(self.level(torch.cat([angle.sin(), angle.cos()], dim=-1)) + self.tell(told))
+        told = self.tell(_bounded(told, self.told_limit))
+        if self.hear is not None:
+            told = told + self.hear(_SPREAD_TOLD * _bounded(plain, math.sqrt(_MOST_TOLD)))
+        told = F.silu(self.level(torch.cat([angle.sin(), angle.cos()], dim=-1)) + told)
         grid = rearrange(noisy, "b (y x) k -> b k y x", y=self.codes.rows)
         x = rearrange(self.enter(grid), "b d y x -> b (y x) d") + self.position
         for block in self.blocks:
@@ -331,3 +346,8 @@ class FirstFrameNet(nn.Module):
             tau = torch.full((len(noise),), level, device=noise.device)
             codes = codes + (following - level) * velocity(codes, tau)
         return to_pixels(self.decode(codes))
+
+
+def _bounded(told: torch.Tensor, limit: float) -> torch.Tensor:
+    """Return (B, C) rows, those shorter whose norm is above a limit."""
+    return told * (limit / told.norm(dim=1, keepdim=True).clamp_min(1e-6)).clamp_max(1)

@@ -7,6 +7,7 @@ Chinese into single characters and pairs of neighbours, so that no segmenter is 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -148,8 +149,15 @@ class TextEncoder(Protocol):
 
     vocabulary: Vocabulary
 
+    plain_dim: int
+    """Length U of what `plain` returns."""
+
     def features(self, texts: Sequence[str | None]) -> torch.Tensor:
         """Return (len(texts), F) features on the CPU, as they are fed to `__call__`; zeros for None."""
+        ...
+
+    def plain(self, texts: Sequence[str | None]) -> torch.Tensor:
+        """Return (len(texts), U) what texts say before any layer that was trained, about 1 a number; zeros for None."""
         ...
 
     def understand(self, prompt: str) -> tuple[list[str], list[str]]:
@@ -173,6 +181,7 @@ class WordEncoder(nn.Module):
         super().__init__()
         self.vocabulary = vocabulary
         self.dim = dim
+        self.plain_dim = len(vocabulary)
         self.embed = nn.Embedding(len(vocabulary) + 1, dim, padding_idx=0)
         self.mix = nn.Sequential(nn.Linear(dim, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, dim))
 
@@ -187,6 +196,11 @@ class WordEncoder(nn.Module):
         for i, row in enumerate(rows):
             table[i, : len(row)] = torch.tensor(row, dtype=torch.long)
         return table
+
+    def plain(self, texts: Sequence[str | None]) -> torch.Tensor:
+        """Return (len(texts), U) which of the words each text holds, 0 or 1."""
+        held = torch.zeros(len(texts), 1 + self.plain_dim)
+        return held.scatter(1, self.features(texts), 1.0)[:, 1:]
 
     def forward(self, indices: torch.Tensor) -> torch.Tensor:
         """Return (..., dim) for (..., tokens) indices."""
@@ -210,6 +224,7 @@ class SentenceEncoder(nn.Module):
     def __init__(self, vocabulary: Vocabulary, dim: int) -> None:
         super().__init__()
         self.vocabulary = vocabulary
+        self.plain_dim = SENTENCE_DIM
         self.mix = nn.Sequential(nn.Linear(SENTENCE_DIM, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, dim))
 
     def understand(self, prompt: str) -> tuple[list[str], list[str]]:
@@ -232,6 +247,10 @@ class SentenceEncoder(nn.Module):
         if given:
             table[given] = _sentences(tuple(heard[i] for i in given))
         return torch.from_numpy(table)
+
+    def plain(self, texts: Sequence[str | None]) -> torch.Tensor:
+        """Return (len(texts), SENTENCE_DIM) embeddings with a norm of sqrt(SENTENCE_DIM); zeros for None."""
+        return math.sqrt(SENTENCE_DIM) * self.features(texts)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return (..., dim) for (..., SENTENCE_DIM) embeddings."""

@@ -279,7 +279,7 @@ class WorldModel:
                 f"first_frames takes one seed, and one set of factors, per prompt, and at least one prompt; got "
                 f"{len(prompts)} prompts, {len(seeds)} seeds and {len(told)} sets of factors"
             )
-        condition = torch.cat([self.encode_text(prompts), self._encode_factors(told)], dim=1)  # (N, C)
+        condition = torch.cat([self.first_frame_text(prompts, net), self._encode_factors(told)], dim=1)  # (N, C)
         keys = np.asarray(seeds, dtype=np.int64)
         noise = keyed_noise(keys, np.zeros_like(keys), _FIRST_FRAME_NOISE, net.codes.shape).to(self.device)
         frames = torch.empty((len(keys), self.spec.height, self.spec.width, 3), dtype=torch.uint8, device=self.device)
@@ -486,6 +486,13 @@ class WorldModel:
         """Return (N, C) what the networks are told of prompts; zeros for None."""
         with self._precision():
             return self.networks.text(self.networks.text.features(prompts).to(self.device)).float()
+
+    def first_frame_text(self, prompts: Sequence[str | None], net: FirstFrameNet) -> torch.Tensor:
+        """Return (N, C) what a network for first frames is told of prompts; zeros for None."""
+        encoded = self.encode_text(prompts)
+        if not net.config.words:
+            return encoded
+        return torch.cat([self.networks.text.plain(prompts).to(self.device), encoded], dim=1)
 
     def _encode_factors(self, factors: Sequence[Mapping[str, float] | None]) -> torch.Tensor:
         return torch.from_numpy(encode_factors(self.spec, factors, strict=True)).to(self.device)

@@ -57,6 +57,9 @@ class TrainConfig(Budget):
     longer than a window; where episodes are long enough."""
     deep_steps: int = 56
     """Imagined steps before such a window at most."""
+    known_for: float = 4.0
+    """Imagined steps after which a squared error counts half, 0.1 or more: longer where what comes follows from what
+    was seen, as on a bench, than where it is open, as in traffic."""
     sharpness: float = 0.9
     """From ``own_frames_from`` on, the weight of local contrast is led so that imagined frames are about so sharp."""
     contrast_weight: float = 1.0

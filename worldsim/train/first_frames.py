@@ -177,10 +177,10 @@ class _Trainer(TrainingRun):
             "env_id": spec.env_id,
         }
         self.commit = commit_name()
-        self.encoded, self.is_told = self._read(self.data, self.model)
         torch.manual_seed(settings.seed)
         network = settings.network or first_frame_config(spec.height, spec.width)
         self.net = new_first_frames(self.model.networks, network).to(device)
+        self.encoded, self.is_told = self._read(self.data, self.model, self.net)
         self.optimizer = Optimizer(
             self.net, rate=settings.learning_rate, decay=settings.weight_decay, muon_rate=settings.muon_rate
         )
@@ -203,9 +203,9 @@ class _Trainer(TrainingRun):
             self.net.fit(self.data.frames[at], told)
             if init is not None:
                 parent = load(init)
-                inherit_first_frames(self.net, parent)
-                theirs = self._read(self.data, parent)[0]
-                inherit_told(self.net, told, parent, self._conditions(self.data, theirs, at, part=part))
+                source = inherit_first_frames(self.net, self.model, parent)
+                theirs = self._read(self.data, parent, source)[0]
+                inherit_told(self.net, told, source, self._conditions(self.data, theirs, at, part=part))
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         if saved:
             self.average.load_state_dict(saved["average"])
@@ -224,8 +224,8 @@ class _Trainer(TrainingRun):
         numbers = {name: value for name, value in asdict(self.settings).items() if isinstance(value, int | float)}
         return {**numbers, "episodes": self.card["episodes"], "frames": self.card["frames"]}
 
-    def _read(self, data: Dataset, model: WorldModel) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (2, L, 1 + _CUTS, F) captions as a world model reads them, and (M,) which rows show theirs.
+    def _read(self, data: Dataset, model: WorldModel, net: FirstFrameNet) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (2, L, 1 + _CUTS, F) captions as a network behind a model reads them, (M,) which rows show theirs.
 
         They are there in both languages, whole and in parts: a user's prompt is shorter than a caption. Where a world
         was prompted a moment ago, the change may be under way.
@@ -236,7 +236,7 @@ class _Trainer(TrainingRun):
             for k in range(2)
             for text in ([caption[k] for caption in data.captions] or [""])
         ]
-        encoded = model.encode_text([text or None for row in texts for text in row]).cpu().clone()
+        encoded = model.first_frame_text([text or None for row in texts for text in row], net).cpu().clone()
         caption = data.caption.numpy()
         lengths = np.diff(data.offsets)
         changed = np.flatnonzero(np.diff(caption, prepend=-2) != 0)
@@ -326,7 +326,7 @@ class _Trainer(TrainingRun):
     def validate(self) -> None:
         """Measure the error on held-out episodes, draw frames for their captions and write a picture."""
         rng = np.random.default_rng(0)
-        data, (encoded, is_told) = self.held_out, self._read(self.held_out, self.model)
+        data, (encoded, is_told) = self.held_out, self._read(self.held_out, self.model, self.net)
         rows = rng.integers(data.num_frames, size=_VALIDATED)
         told = np.ones(len(rows), bool)
         error = float(self._error(self.average, data, encoded, is_told, rows, told, rng).mean())

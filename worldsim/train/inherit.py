@@ -90,11 +90,15 @@ def _enlarged(weights: Mapping[str, torch.Tensor], config: ModelConfig, times: i
     }
 
 
-def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
+def inherit_first_frames(net: FirstFrameNet, model: WorldModel, parent: WorldModel) -> FirstFrameNet:
     """Copy what draws a parent's first frames into a new network, but for what enlarges them and how texts are heard.
+
+    Of plain words those are heard as the parent hears them that it knows; new ones begin as if not heard. Return the
+    parent's network.
 
     Args:
         net: Filled in place.
+        model: Which it belongs to.
         parent: Whose network has the same width, depth and number of patches and is told as much; its patches and
             their codes may be of other sizes, and then those of the new one stay and what they say is learned anew.
 
@@ -104,7 +108,7 @@ def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
     theirs = parent.first_frame_net
     if theirs is None:
         raise CheckpointError(f"{parent.name} cannot be the beginning: it draws no first frames")
-    own, kept = net.state_dict(), ("enlarger.", "told_")
+    own, kept = net.state_dict(), ("enlarger.", "told_", "hear.")
     if net.codes.basis.shape != theirs.codes.basis.shape:
         kept += ("codes.", "enter.", "leave.")
     weights = {name: value for name, value in theirs.state_dict().items() if not name.startswith(kept)}
@@ -117,21 +121,27 @@ def inherit_first_frames(net: FirstFrameNet, parent: WorldModel) -> None:
             f"another number of things or draws in another number of patches ({differs} has the shape "
             f"{found.get(differs)}, wanted {expected.get(differs)})"
         )
+    encoders = {model.config.text_encoder, parent.config.text_encoder}
+    if net.hear is not None and theirs.hear is not None and len(encoders) == 1:
+        heard = theirs.hear.weight.mT  # (U, D)
+        if encoders == {"words"}:
+            heard = _words(model.networks, parent, F.pad(heard, (0, 0, 1, 0)))[1:]
+        weights["hear.weight"] = heard.mT
     net.load_state_dict({**own, **weights})
+    return theirs
 
 
 @torch.no_grad()
-def inherit_told(net: FirstFrameNet, told: torch.Tensor, parent: WorldModel, theirs: torch.Tensor) -> None:
+def inherit_told(net: FirstFrameNet, told: torch.Tensor, source: FirstFrameNet, theirs: torch.Tensor) -> None:
     """Let a new network hear what its own world model encodes as a parent's network hears what the parent encodes.
 
     Args:
         net: With the parent's weights; its scales are found anew, as the linear map that is nearest.
         told: (M, C) conditions of some captions, as its own world model encodes them.
-        parent: As in `inherit_first_frames`.
+        source: The parent's network.
         theirs: (M, C) as the parent encodes them.
     """
-    source = parent.first_frame_net
-    assert source is not None
+    told, theirs = told[:, net.plain_dim :], theirs[:, source.plain_dim :]
     heard = ((theirs - source.told_mean) @ source.told_inverse).double()
     mean = told.double().mean(dim=0)
     centred = told.double() - mean

@@ -222,7 +222,7 @@ class _Trainer:
         self.material.read(networks.text)
         self.networks = networks.to(device)
         loss_of = torch.compile(losses, dynamic=False) if use_compile else losses
-        objective = Objective(self.networks, loss_of)
+        objective = Objective(self.networks, loss_of, settings.known_for)
         self.objective = ranks.wrap(objective, networks.denoiser.blocks, device, settings.shard)
         self.average = {name: value.detach().clone() for name, value in self.networks.named_parameters()}
         self.optimizer = Optimizer(

@@ -26,7 +26,6 @@ __all__ = ["Inputs", "Losses", "Objective", "balance", "losses", "make_inputs"]
 
 _SHARE_PURE = 0.6  # frames at tau = 0
 _TAU_MEAN, _TAU_STD = 1.0, 1.2  # of the logit of the other frames' tau
-_KNOWN_FOR = 4.0  # imagined steps after which a squared error counts half: what is to come is known less and less
 _MOST_BALANCE = 4.0  # weight of a window at most, and its inverse at least
 _WEIGHT_REWARD, _WEIGHT_TERMINATE, _WEIGHT_FLOW = 0.05, 0.3, 0.03
 
@@ -130,7 +129,7 @@ def _gradient_energy(frames: torch.Tensor) -> torch.Tensor:
     return across.square().sum(dim=(1, 2, 3)) + down.square().sum(dim=(1, 2, 3))
 
 
-def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) -> Losses:
+def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor, known_for: float = 4.0) -> Losses:
     """Return the loss of one batch and its parts.
 
     Args:
@@ -138,6 +137,7 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
         inputs: The batch.
         contrast_weight: () weight of the difference of local contrast. A squared error alone is least for the mean of
             all possible frames, which is blurred, and a rollout blurs it again at every step.
+        known_for: Imagined steps after which a squared error counts half: what is to come is known less and less.
     """
     condition = networks.condition(inputs.text, inputs.factors)
     out: Denoised = networks.denoiser(inputs.noisy, inputs.tau, inputs.previous, inputs.action, inputs.age, condition)
@@ -153,7 +153,7 @@ def losses(networks: Networks, inputs: Inputs, contrast_weight: torch.Tensor) ->
     sharpness = torch.stack([(_gradient_energy(frames).detach() * imagined).sum() for frames in (own, true)])
     astray = F.smooth_l1_loss(out.flow, inputs.guide, reduction="none").mean(dim=(2, 3, 4)).flatten() * imagined
     heads = _WEIGHT_REWARD * reward + _WEIGHT_TERMINATE * terminate + _WEIGHT_FLOW * astray.mean()
-    known = torch.where(inputs.age <= MAX_AGE, 1 / (1 + inputs.age / _KNOWN_FOR), 1.0)  # (B, T); padding is no age
+    known = torch.where(inputs.age <= MAX_AGE, 1 / (1 + inputs.age / known_for), 1.0)  # (B, T); padding is no age
     total = scale * (inputs.weight * known * error).mean() + contrast_weight * contrast + heads
     return Losses(
         total=total,
@@ -174,16 +174,19 @@ class Objective(nn.Module):
     Args:
         networks: What is trained.
         loss_of: `losses`, or a compiled one.
+        known_for: As in `losses`.
     """
 
     def __init__(
         self,
         networks: Networks,
         loss_of: Callable[..., Losses] = losses,
+        known_for: float = 4.0,
     ) -> None:
         super().__init__()
         self.networks = networks
         self.loss_of = loss_of
+        self.known_for = known_for
 
     def forward(
         self,
@@ -215,4 +218,4 @@ class Objective(nn.Module):
         inputs = Inputs(
             **{f.name: getattr(inputs, f.name)[:, lead:].clone(memory_format=layout) for f in fields(Inputs)}
         )
-        return self.loss_of(self.networks, inputs, contrast_weight)
+        return self.loss_of(self.networks, inputs, contrast_weight, self.known_for)
