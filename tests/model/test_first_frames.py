@@ -8,7 +8,7 @@ import torch
 
 from tests.model.helpers import box_spec, shaken_first_frames, shaken_model
 from worldsim.errors import CheckpointError, EnvError
-from worldsim.model import FirstFrameConfig, encode_starts, load, save, save_first_frames
+from worldsim.model import FirstFrameConfig, encode_starts, load, save, save_first_frames, tiny_first_frames
 from worldsim.model.first_frame import FirstFrameNet, PatchCodes, first_frame_config
 from worldsim.model.networks import from_pixels
 from worldsim.model.world_model import MAX_GUIDANCE
@@ -64,6 +64,24 @@ def test_what_cannot_be_drawn_is_one_clear_error(model):
         model.first_frames(["a clear day"], [0], sampler_steps=0)
     with pytest.raises(EnvError, match="guidance must be 0 to 10"):
         model.first_frames(["a clear day"], [0], guidance=MAX_GUIDANCE + 1)
+
+
+def test_plain_words_are_which_words_a_text_holds_but_for_those_it_denies():
+    text = shaken_model().networks.text
+    plain = text.plain(["a rainy night, Night", "晴朗", None, "a clear day without heavy traffic", "zzz"])
+    held = [{text.vocabulary.tokens[i] for i in row.nonzero()[:, 0].tolist()} for row in plain]
+    assert plain.shape == (5, text.plain_dim) and plain.max() == 1
+    assert held == [{"a", "rainy", "night"}, {"晴朗", "晴", "朗"}, set(), {"a", "clear", "day"}, set()]
+
+
+def test_a_prompt_of_any_length_is_heard_and_bounded():
+    config = replace(tiny_first_frames(), words=True)
+    net = FirstFrameNet(config, height=32, width=32, condition_dim=4, plain_dim=400)
+    net.fit(torch.randint(256, (300, 32, 32, 3), dtype=torch.uint8), torch.randn(300, 404))
+    told = torch.zeros(3, 404)
+    told[1, :36], told[2, :400] = 1, 1
+    heard = [row.norm() for row in net.heard(told)]
+    assert heard[0] == 0 and float(heard[1]) == pytest.approx(float(heard[2]))
 
 
 @pytest.mark.parametrize("size", [(32, 32), (36, 44)])

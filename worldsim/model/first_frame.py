@@ -299,6 +299,10 @@ class FirstFrameNet(nn.Module):
             return pictures
         return self.enlarger(pictures.clamp(-1, 1))[:, :, : self.height, : self.width]
 
+    def heard(self, condition: torch.Tensor) -> torch.Tensor:
+        """Return (B, U) the plain words of what is told, as they are fed to the layer that hears them."""
+        return _SPREAD_TOLD * _bounded(condition[:, : self.plain_dim], math.sqrt(_MOST_TOLD))
+
     def forward(self, noisy: torch.Tensor, tau: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Return the velocity (B, N, K).
 
@@ -307,12 +311,11 @@ class FirstFrameNet(nn.Module):
             tau: (B,) in [0, 1).
             condition: (B, C) plain words, encoded texts and factors; zeros for nothing.
         """
-        plain, condition = condition[:, : self.plain_dim], condition[:, self.plain_dim :]
         angle = tau[:, None] * math.pi * 2.0 ** torch.arange(-1, _LEVELS - 1, device=tau.device)
-        told = (condition - self.told_mean) @ self.told_inverse
+        told = (condition[:, self.plain_dim :] - self.told_mean) @ self.told_inverse
         told = self.tell(_bounded(told, self.told_limit))
         if self.hear is not None:
-            told = told + self.hear(_SPREAD_TOLD * _bounded(plain, math.sqrt(_MOST_TOLD)))
+            told = told + self.hear(self.heard(condition))
         told = F.silu(self.level(torch.cat([angle.sin(), angle.cos()], dim=-1)) + told)
         grid = rearrange(noisy, "b (y x) k -> b k y x", y=self.codes.rows)
         x = rearrange(self.enter(grid), "b d y x -> b (y x) d") + self.position
