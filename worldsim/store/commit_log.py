@@ -75,8 +75,9 @@ def live_commits(commits: Sequence[Commit]) -> list[Commit]:
     live: list[Commit] = []
     for commit in commits:
         if commit.removes:
-            place = min((i for i, other in enumerate(live) if other.segment in commit.removes), default=len(live))
-            live = [other for other in live if other.segment not in commit.removes]
+            removed = set(commit.removes)
+            place = min((i for i, other in enumerate(live) if other.segment in removed), default=len(live))
+            live = [other for other in live if other.segment not in removed]
             live[place:place] = [commit] if commit.segment else []
         elif commit.segment:
             live.append(commit)
@@ -87,7 +88,8 @@ def held_identities(commits: Sequence[Commit]) -> set[tuple[str, str]]:
     """Return every (run_id, key) that may not be added again."""
     held: set[tuple[str, str]] = set()
     for commit in commits:
-        held = (held - set(commit.lost)) | commit.identities
+        held.difference_update(commit.lost)  # in place: a copy for each commit would take a second of 4,000
+        held |= commit.identities
     return held
 
 
@@ -137,7 +139,7 @@ def place_commit(place: Place, draft: Commit, before: Sequence[Commit]) -> Commi
         raise StoreError(
             f"{place.at('')} holds {before[0].schema.describe()}; got {draft.schema.describe()}: use another store"
         )
-    if not set(draft.removes) <= {commit.segment for commit in live_commits(before)}:
+    if draft.removes and not set(draft.removes) <= {commit.segment for commit in live_commits(before)}:
         raise StoreError(f"another process compacted or repaired {place.at('')} at the same time; run the same again")
     taken = held_identities(before)
     duplicates = []
