@@ -144,6 +144,7 @@ def test_figures_are_short():
         (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--env-kwargs", "[1]"], "JSON object"),
         (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--variation", "rain"], "--variation must be"),
         (["collect", "worldsim/Lab-v0", "-n", "1", "-o", "{tmp}/s", "--variation", '{{"scenario": "x"}}'], "scenario"),
+        (["collect", "CarRacing-v3", "-n", "1", "-o", "{tmp}/s", "--variation", '{{"road": 1}}'], "no factors to vary"),
         (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--policy", "drunk"], "drunk"),
         (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--seed", "-1"], "seed"),
         (["collect", "worldsim/City-v0", "-n", "1", "-o", "{tmp}/s", "--codec", "foo"], "zstd"),
@@ -238,11 +239,13 @@ def test_inspect_exits_with_1_if_a_balance_fails(store, capsys):
 
 def test_collect_fills_a_store_and_a_second_call_adds_nothing(tmp_path, capsys):
     arguments = ["collect", "worldsim/City-v0", "-n", "2", "-o", str(tmp_path / "s"), "--max-steps", "5"]
-    arguments += ["--env-kwargs", json.dumps({"height": SIZE, "width": SIZE}), "--json"]
+    arguments += ["--env-kwargs", json.dumps({"height": SIZE, "width": SIZE}), "--json", "--variation"]
+    arguments += [json.dumps({"weather": "rain"})]
     for _ in range(2):
         assert run(arguments) == 0
         facts = json.loads(capsys.readouterr().out)
         assert (facts["episodes"], facts["frames"], facts["height"]) == (2, 12, SIZE)
+    assert {RolloutStore.open(tmp_path / "s").info(i).variation["weather"] for i in range(2)} == {"rain"}
 
 
 def test_train_compare_and_resume_from_the_command_line(store, tmp_path, capsys):

@@ -153,7 +153,9 @@ def _try(job: Job) -> None:
     try:
         named_policy(env, job)
         if job.variation:
-            env.reset(seed=0, options={"variation": dict(job.variation)})
+            _, info = env.reset(seed=0, options={"variation": dict(job.variation)})
+            if "variation" not in info:
+                raise EnvError(f"{job.env_id} has no factors to vary (its info has no variation); leave them out")
     finally:
         env.close()
 
