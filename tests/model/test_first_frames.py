@@ -68,7 +68,9 @@ def test_what_cannot_be_drawn_is_one_clear_error(model):
 
 def test_plain_words_are_which_words_a_text_holds_but_for_those_it_denies():
     text = shaken_model().networks.text
-    plain = text.plain(["a rainy night, Night", "晴朗", None, "a clear day without heavy traffic", "zzz"])
+    plain = text.plain(
+        text.features(["a rainy night, Night", "晴朗", None, "a clear day without heavy traffic", "zzz"])
+    )
     held = [{text.vocabulary.tokens[i] for i in row.nonzero()[:, 0].tolist()} for row in plain]
     assert plain.shape == (5, text.plain_dim) and plain.max() == 1
     assert held == [{"a", "rainy", "night"}, {"晴朗", "晴", "朗"}, set(), {"a", "clear", "day"}, set()]

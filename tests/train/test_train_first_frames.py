@@ -1,5 +1,6 @@
 """What draws a model's first frames is trained behind it, from frames and their captions alone."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -121,6 +122,15 @@ def test_larger_frames_begin_with_the_weights_of_smaller_ones(run, parent):
         inherit_first_frames(FirstFrameNet(replace(config, patch=8), **sizes), small, small)
     with pytest.raises(CheckpointError, match="draws no first frames"):
         inherit_first_frames(large, small, worldsim.load(parent))
+
+
+def test_a_child_says_whose_weights_it_began_with(parent, run, store_path, tmp_path):
+    train_first_frames(parent, store_path, tmp_path, steps=1, init=run, config=QUICK, log=quiet)
+    train_first_frames(parent, store_path, tmp_path, steps=2, resume=True, config=QUICK, log=quiet)
+    card = json.loads((tmp_path / "checkpoint" / "first-frames" / "config.json").read_text())
+    weights = (run / "checkpoint" / "first-frames" / "model.safetensors").read_bytes()
+    assert card["init_sha"] == hashlib.sha256(weights).hexdigest()[:12]
+    assert json.loads((run / "checkpoint" / "first-frames" / "config.json").read_text())["init_sha"] is None
 
 
 def test_plain_words_are_heard_where_the_world_model_hears_nothing(store_path, tmp_path):

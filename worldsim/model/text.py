@@ -156,8 +156,8 @@ class TextEncoder(Protocol):
         """Return (len(texts), F) features on the CPU, as they are fed to `__call__`; zeros for None."""
         ...
 
-    def plain(self, texts: Sequence[str | None]) -> torch.Tensor:
-        """Return (len(texts), U) what texts say before any layer that was trained, about 1 a number; zeros for None."""
+    def plain(self, features: torch.Tensor) -> torch.Tensor:
+        """Return (..., U) what (..., F) features say before any trained layer, about 1 a number; zeros for zeros."""
         ...
 
     def understand(self, prompt: str) -> tuple[list[str], list[str]]:
@@ -197,10 +197,10 @@ class WordEncoder(nn.Module):
             table[i, : len(row)] = torch.tensor(row, dtype=torch.long)
         return table
 
-    def plain(self, texts: Sequence[str | None]) -> torch.Tensor:
-        """Return (len(texts), U) which of the words each text holds, 0 or 1."""
-        held = torch.zeros(len(texts), 1 + self.plain_dim)
-        return held.scatter(1, self.features(texts), 1.0)[:, 1:]
+    def plain(self, features: torch.Tensor) -> torch.Tensor:
+        """Return (..., U) which words of the vocabulary are among (..., tokens) indices, 0 or 1."""
+        held = torch.zeros(*features.shape[:-1], 1 + self.plain_dim, device=features.device)
+        return held.scatter(-1, features, 1.0)[..., 1:]
 
     def forward(self, indices: torch.Tensor) -> torch.Tensor:
         """Return (..., dim) for (..., tokens) indices."""
@@ -248,9 +248,9 @@ class SentenceEncoder(nn.Module):
             table[given] = _sentences(tuple(heard[i] for i in given))
         return torch.from_numpy(table)
 
-    def plain(self, texts: Sequence[str | None]) -> torch.Tensor:
-        """Return (len(texts), SENTENCE_DIM) embeddings with a norm of sqrt(SENTENCE_DIM); zeros for None."""
-        return math.sqrt(SENTENCE_DIM) * self.features(texts)
+    def plain(self, features: torch.Tensor) -> torch.Tensor:
+        """Return (..., SENTENCE_DIM) embeddings with a norm of sqrt(SENTENCE_DIM)."""
+        return math.sqrt(SENTENCE_DIM) * features
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return (..., dim) for (..., SENTENCE_DIM) embeddings."""

@@ -279,7 +279,8 @@ class WorldModel:
                 f"first_frames takes one seed, and one set of factors, per prompt, and at least one prompt; got "
                 f"{len(prompts)} prompts, {len(seeds)} seeds and {len(told)} sets of factors"
             )
-        condition = torch.cat([self.first_frame_text(prompts, net), self._encode_factors(told)], dim=1)  # (N, C)
+        text = self.first_frame_text(self.networks.text.features(prompts), words=net.config.words)
+        condition = torch.cat([text, self._encode_factors(told)], dim=1)  # (N, C)
         keys = np.asarray(seeds, dtype=np.int64)
         noise = keyed_noise(keys, np.zeros_like(keys), _FIRST_FRAME_NOISE, net.codes.shape).to(self.device)
         frames = torch.empty((len(keys), self.spec.height, self.spec.width, 3), dtype=torch.uint8, device=self.device)
@@ -487,12 +488,17 @@ class WorldModel:
         with self._precision():
             return self.networks.text(self.networks.text.features(prompts).to(self.device)).float()
 
-    def first_frame_text(self, prompts: Sequence[str | None], net: FirstFrameNet) -> torch.Tensor:
-        """Return (N, C) what a network for first frames is told of prompts; zeros for None."""
-        encoded = self.encode_text(prompts)
-        if not net.config.words:
-            return encoded
-        return torch.cat([self.networks.text.plain(prompts).to(self.device), encoded], dim=1)
+    def first_frame_text(self, features: torch.Tensor, *, words: bool) -> torch.Tensor:
+        """Return (N, C) what a network for first frames is told of prompts; zeros for none.
+
+        Args:
+            features: (N, F) of the text encoder.
+            words: Whether it hears plain words too, which come first.
+        """
+        features = features.to(self.device)
+        with torch.no_grad(), self._precision():
+            encoded = self.networks.text(features).float()
+        return torch.cat([self.networks.text.plain(features), encoded], dim=1) if words else encoded
 
     def _encode_factors(self, factors: Sequence[Mapping[str, float] | None]) -> torch.Tensor:
         return torch.from_numpy(encode_factors(self.spec, factors, strict=True)).to(self.device)

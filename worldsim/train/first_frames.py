@@ -11,6 +11,7 @@ A step is a function of (seed, step): which frames, in which language their capt
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 import re
 import shutil
@@ -180,11 +181,12 @@ class _Trainer(TrainingRun):
         torch.manual_seed(settings.seed)
         network = settings.network or first_frame_config(spec.height, spec.width)
         self.net = new_first_frames(self.model.networks, network).to(device)
-        self.encoded, self.is_told = self._read(self.data, self.model, self.net)
+        self.features, self.is_told = self._read(self.data, self.model)
         self.optimizer = Optimizer(
             self.net, rate=settings.learning_rate, decay=settings.weight_decay, muon_rate=settings.muon_rate
         )
         saved = read_state(path, kind=_KIND, cure="start a new run elsewhere") if resume else None
+        self.parent: str | None = saved.get("parent") if saved else None
         if saved:
             if saved["network"] != asdict(network) or saved["sha"] != self.model.sha:
                 raise CheckpointError(
@@ -199,13 +201,16 @@ class _Trainer(TrainingRun):
             some = rng.choice(self.data.num_frames, min(_FITTED, self.data.num_frames), replace=False)
             at = torch.from_numpy(np.sort(some))
             part = torch.from_numpy(rng.integers(1 + _CUTS, size=len(at)))
-            told = self._conditions(self.data, self.encoded, at, part=part)
+            told = self._conditions(self.data, self.features, at, part=part)
             self.net.fit(self.data.frames[at], told)
             if init is not None:
                 parent = load(init)
                 source = inherit_first_frames(self.net, self.model, parent)
-                theirs = self._read(self.data, parent, source)[0]
-                inherit_told(self.net, told, source, self._conditions(self.data, theirs, at, part=part))
+                self.parent = _sha_of_first_frames(parent)
+                theirs = self._read(self.data, parent)[0]
+                inherit_told(
+                    self.net, told, source, self._conditions(self.data, theirs, at, part=part, behind=(parent, source))
+                )
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         if saved:
             self.average.load_state_dict(saved["average"])
@@ -224,8 +229,8 @@ class _Trainer(TrainingRun):
         numbers = {name: value for name, value in asdict(self.settings).items() if isinstance(value, int | float)}
         return {**numbers, "episodes": self.card["episodes"], "frames": self.card["frames"]}
 
-    def _read(self, data: Dataset, model: WorldModel, net: FirstFrameNet) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (2, L, 1 + _CUTS, F) captions as a network behind a model reads them, (M,) which rows show theirs.
+    def _read(self, data: Dataset, model: WorldModel) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (2, L, 1 + _CUTS, F) features of captions for a world model, and (M,) which rows show theirs.
 
         They are there in both languages, whole and in parts: a user's prompt is shorter than a caption. Where a world
         was prompted a moment ago, the change may be under way.
@@ -236,26 +241,31 @@ class _Trainer(TrainingRun):
             for k in range(2)
             for text in ([caption[k] for caption in data.captions] or [""])
         ]
-        encoded = model.first_frame_text([text or None for row in texts for text in row], net).cpu().clone()
+        features = model.networks.text.features([text or None for row in texts for text in row])
         caption = data.caption.numpy()
         lengths = np.diff(data.offsets)
         changed = np.flatnonzero(np.diff(caption, prepend=-2) != 0)
         since = np.arange(len(caption)) - changed[np.searchsorted(changed, np.arange(len(caption)), side="right") - 1]
         first = np.repeat(caption[data.offsets[:-1]], lengths)
         is_told = (caption >= 0) & ((caption == first) | (since >= _SETTLED))
-        return encoded.view(2, -1, 1 + _CUTS, encoded.shape[-1]), torch.from_numpy(is_told)
+        return features.view(2, -1, 1 + _CUTS, features.shape[-1]), torch.from_numpy(is_told)
 
     def _conditions(
         self,
         data: Dataset,
-        encoded: torch.Tensor,
+        features: torch.Tensor,
         rows: torch.Tensor,
         language: torch.Tensor | int = 0,
         part: torch.Tensor | int = 0,
+        behind: tuple[WorldModel, FirstFrameNet] | None = None,
     ) -> torch.Tensor:
-        """Return (B, C) what rows are described by, in which language and in which part of their caption."""
-        text = encoded[language, data.caption[rows].clamp_min(0), part]
-        return torch.cat([text, data.factors[rows]], dim=1)
+        """Return (B, C) what rows are described by, in which language and in which part of their caption.
+
+        That is for the network that is trained, or for another one ``behind`` a world model of its own.
+        """
+        model, net = behind or (self.model, self.net)
+        shown = features[language, data.caption[rows].clamp_min(0), part]
+        return torch.cat([model.first_frame_text(shown, words=net.config.words), data.factors[rows]], dim=1)
 
     def take_step(self) -> float:
         """Follow the gradient of one batch; return its loss."""
@@ -263,7 +273,7 @@ class _Trainer(TrainingRun):
         rng = np.random.Generator(np.random.Philox(key=[settings.seed, self.step]))
         rows = rng.integers(self.data.num_frames, size=settings.batch)
         told = rng.random(len(rows)) >= settings.text_drop_share
-        error = self._error(self.net, self.data, self.encoded, self.is_told, rows, told, rng)
+        error = self._error(self.net, self.data, self.features, self.is_told, rows, told, rng)
         loss = error.mean()
         if self.net.enlarger is not None:
             loss = loss + self._enlarging_error(rows[::_ENLARGE_EVERY], rng)
@@ -290,7 +300,7 @@ class _Trainer(TrainingRun):
         self,
         net: FirstFrameNet,
         data: Dataset,
-        encoded: torch.Tensor,
+        features: torch.Tensor,
         is_told: torch.Tensor,
         rows: np.ndarray,
         told: np.ndarray,
@@ -307,7 +317,7 @@ class _Trainer(TrainingRun):
         noise = torch.from_numpy(rng.standard_normal((num, *net.codes.shape), np.float32)).to(device)
         codes = net.encode(data.frames[at].to(device))
         with autocast(device):
-            condition = keep * self._conditions(data, encoded, at, language, part).to(device)
+            condition = keep * self._conditions(data, features, at, language, part).to(device)
             noisy = noise + tau[:, None, None] * (codes - noise)
             velocity = net(noisy, tau, condition)
         return ((velocity - (codes - noise)).square() * net.codes.weight).mean(dim=(1, 2))
@@ -326,14 +336,14 @@ class _Trainer(TrainingRun):
     def validate(self) -> None:
         """Measure the error on held-out episodes, draw frames for their captions and write a picture."""
         rng = np.random.default_rng(0)
-        data, (encoded, is_told) = self.held_out, self._read(self.held_out, self.model, self.net)
+        data, (features, is_told) = self.held_out, self._read(self.held_out, self.model)
         rows = rng.integers(data.num_frames, size=_VALIDATED)
         told = np.ones(len(rows), bool)
-        error = float(self._error(self.average, data, encoded, is_told, rows, told, rng).mean())
+        error = float(self._error(self.average, data, features, is_told, rows, told, rng).mean())
         shown = rng.permutation(np.flatnonzero(is_told.numpy()))[:_SHOWN]
         at = torch.from_numpy(shown)
         noise = torch.from_numpy(rng.standard_normal((len(at), *self.net.codes.shape), np.float32)).to(self.device)
-        condition = self._conditions(data, encoded, at).to(self.device)
+        condition = self._conditions(data, features, at).to(self.device)
         drawn = self.average.draw(
             noise,
             condition,
@@ -361,6 +371,7 @@ class _Trainer(TrainingRun):
                 "step": self.step,
                 "elapsed_s": self.elapsed_s,
                 "history": self.history,
+                "parent": self.parent,
             }
         )
         checkpoint, partial = self.path / "checkpoint", self.path / "checkpoint.partial"
@@ -376,6 +387,7 @@ class _Trainer(TrainingRun):
             meta={
                 "git_sha": self.commit,
                 "model_sha": self.model.sha,
+                "init_sha": self.parent,
                 "card": self.card,
                 "training": {
                     **asdict(self.settings),
@@ -386,6 +398,12 @@ class _Trainer(TrainingRun):
                 },
             },
         )
+
+
+def _sha_of_first_frames(model: WorldModel) -> str:
+    """Return what names the weights that draw a model's first frames, as `WorldModel.sha` its own."""
+    assert model.path is not None
+    return hashlib.sha256((model.path / FIRST_FRAMES / "model.safetensors").read_bytes()).hexdigest()[:12]
 
 
 def _part_of(text: str, rng: np.random.Generator) -> str:
