@@ -19,11 +19,8 @@ __all__ = ["Budget", "changed_settings", "check_run", "hold", "read_state", "wit
 _OF_NO_STEP = {"minutes", "steps", "report_s", "save_s", "validate_s", "tensorboard", "contrast_weight"}
 """Settings that change no step of a resumed run: its length, what is told of it, what counts at its beginning."""
 _WITH_OPTIONS = {"seed", "batch", "accumulate"}  # of the command line
-_LEAST: dict[str, float] = {
-    "length": 3,
-    "level_mean": -math.inf,
-    "known_for": 0.1,
-}  # where it is not 1, of a fraction 0
+_LEAST: dict[str, float] = {"length": 3, "level_mean": -math.inf, "known_for": 0.1}
+"""Least values, where they are not 1, of a fraction 0."""
 _UP_TO_ONE = {"ema", "final_rate", "own_frames_from"}  # as every share of windows or frames
 _ABOVE_ONE = {"critic_share"}
 
