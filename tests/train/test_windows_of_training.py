@@ -196,7 +196,7 @@ def test_a_window_deep_in_a_rollout_has_own_frames_as_context_and_true_ones_as_t
     batch = _batch(steps=lead + window)
     inputs = make_inputs(batch, torch.zeros(3, lead + window, 1, dtype=torch.long), Draws([0, 1, 2]))
 
-    def loss_of(networks, given, contrast_weight):
+    def loss_of(networks, given, contrast_weight, known_for):
         seen.append(given)
 
     with autocast():
