@@ -485,8 +485,7 @@ class WorldModel:
     @torch.inference_mode()
     def encode_text(self, prompts: Sequence[str | None]) -> torch.Tensor:
         """Return (N, C) what the networks are told of prompts; zeros for None."""
-        with self._precision():
-            return self.networks.text(self.networks.text.features(prompts).to(self.device)).float()
+        return self._encode_features(self.networks.text.features(prompts).to(self.device))
 
     def first_frame_text(self, features: torch.Tensor, *, words: bool) -> torch.Tensor:
         """Return (N, C) what a network for first frames is told of prompts; zeros for none.
@@ -496,9 +495,12 @@ class WorldModel:
             words: Whether it hears plain words too, which come first.
         """
         features = features.to(self.device)
-        with torch.no_grad(), self._precision():
-            encoded = self.networks.text(features).float()
+        encoded = self._encode_features(features)
         return torch.cat([self.networks.text.plain(features), encoded], dim=1) if words else encoded
+
+    def _encode_features(self, features: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad(), self._precision():
+            return self.networks.text(features).float()
 
     def _encode_factors(self, factors: Sequence[Mapping[str, float] | None]) -> torch.Tensor:
         return torch.from_numpy(encode_factors(self.spec, factors, strict=True)).to(self.device)
