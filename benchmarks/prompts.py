@@ -3,9 +3,12 @@
 A drive begins from true frames; then a prompt asks for another time of day, weather or traffic, in a wording of the
 training captions, in one that no caption had, and in Chinese. After `STEPS` steps under the drive's own actions, a
 small probe reads the imagined frames. The probe's own accuracy on true frames it never saw is the ceiling; what it
-reads without any prompt is the floor.
+reads without any prompt is the floor. Of what was not asked for, hour or weather, "kept" says how often it stayed.
 
-python benchmarks/prompts.py city-64 -o benchmarks/city/prompts.json [--episodes 24] [--guidance 1]
+A drive is told its caption, as the starts of an imagined world are; a prompt then repaints its last frame if the model
+does so by default or with --repaint. With --no-repaint the model is told nothing but the prompt.
+
+python benchmarks/prompts.py city-64 -o benchmarks/city/prompts.json [--episodes 24] [--guidance 1] [--no-repaint]
 """
 
 import argparse
@@ -44,6 +47,12 @@ def drive(env, seed, variation, num_steps):
         if terminated:
             return None
     return np.stack(frames), np.stack(actions)
+
+
+def caption_of(env, seed, variation):
+    """Return the caption of a drive."""
+    _, info = env.reset(seed=seed, options={"variation": {**variation, "change": "none"}})
+    return info["caption"]["en"]
 
 
 def conditions(rng):
@@ -105,9 +114,11 @@ def main():
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--episodes", type=int, default=24, help="drives of each prompt")
     parser.add_argument("--guidance", type=float, default=1.0)
+    parser.add_argument("--repaint", action=argparse.BooleanOptionalAction, help="the model's default if not said")
     parser.add_argument("--seed", type=int, default=TEST_SEED, help="of the first drive")
     options = parser.parse_args()
     model = load(options.model)
+    repaints = model.repaints if options.repaint is None else options.repaint
     xs, labels = true_frames(model, 240, TRAIN_SEED, 4)
     check_xs, check_labels = true_frames(model, 60, CHECK_SEED, 8)
     probes = {name: train_probe(xs, labels[name], len(values)) for name, values in FACTORS.items()}
@@ -116,7 +127,7 @@ def main():
 
     env, rng = truth_of(model), np.random.default_rng(options.seed)
     asked = [(f, v) for f, values in FACTORS.items() for v in values]
-    drives = {pair: [] for pair in asked}  # (frames, actions, prompts by kind)
+    drives = {pair: [] for pair in asked}  # (frames, actions, prompts by kind, conditions, caption)
     seed = options.seed
     for factor, value in asked:
         while len(drives[factor, value]) < options.episodes:
@@ -136,26 +147,38 @@ def main():
                 "Chinese": str(rng.choice(said["zh"].train)),
                 "unseen Chinese": str(rng.choice(said["zh"].held_out)),
             }
-            drives[factor, value].append((*driven, prompts))
+            drives[factor, value].append((*driven, prompts, drawn, caption_of(env, seed, drawn)))
     env.close()
 
     kinds = ("none", "training wording", "unseen wording", "Chinese", "unseen Chinese")
     context = model.config.num_context
     rows = []
     for (factor, value), kept in drives.items():
-        start = np.stack([frames[WARM - context + 1 : WARM + 1] for frames, _, _ in kept])
-        before = np.stack([actions[WARM - context + 1 : WARM] for _, actions, _ in kept])
-        after = np.stack([actions[WARM:] for _, actions, _ in kept])
-        row = {"factor": factor, "asked": value, "n": len(kept)}
+        start = np.stack([drive[0][WARM - context + 1 : WARM + 1] for drive in kept])
+        before = np.stack([drive[1][WARM - context + 1 : WARM] for drive in kept])
+        after = np.stack([drive[1][WARM:] for drive in kept])
+        captions = [drive[4] for drive in kept]
+        row = {"factor": factor, "asked": value, "n": len(kept), "kept": {}}
         for kind in kinds:
-            prompts = [said[kind] for _, _, said in kept]
-            state = model.encode(start, before, prompts=prompts, seeds=np.arange(len(kept)))
-            read = torch.zeros(len(kept), len(FACTORS[factor]))
+            prompts = [drive[2][kind] for drive in kept]
+            told = captions if repaints else prompts
+            state = model.encode(start, before, prompts=told, seeds=np.arange(len(kept)))
+            if repaints and kind != "none":
+                state = model.repaint(state, prompts, told=captions)
+            read = {name: torch.zeros(len(kept), len(values)) for name, values in FACTORS.items()}
             for t in range(STEPS):
                 state, predicted = model.step(state, after[:, t], guidance=options.guidance)
                 if t + 1 in READ:
-                    read += probes[factor](features(predicted.frames))
-            row[kind] = float((read.argmax(-1) == FACTORS[factor].index(value)).float().mean())
+                    for name, probe in probes.items():
+                        read[name] += probe(features(predicted.frames))
+            row[kind] = float((read[factor].argmax(-1) == FACTORS[factor].index(value)).float().mean())
+            others = [name for name in ("time_of_day", "weather") if name != factor]
+            same = [
+                int(read[name][i].argmax()) == FACTORS[name].index(drive[3][name])
+                for name in others
+                for i, drive in enumerate(kept)
+            ]
+            row["kept"][kind] = float(np.mean(same))
         rows.append(row)
         print(row, flush=True)
     means = {kind: float(np.mean([row[kind] for row in rows])) for kind in kinds}
@@ -166,6 +189,7 @@ def main():
             "checkpoint_sha": model.sha,
             "seed": options.seed,
             "guidance": options.guidance,
+            "repaint": repaints,
             "probe_on_truth": ceiling,
             "rows": rows,
             "mean": means,

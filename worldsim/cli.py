@@ -438,6 +438,41 @@ def preview(
     write_json(json_target, {"file": str(path), "source": "truth" if model is None else "imagined"})
 
 
+@app.command(epilog='Example: worldsim edit data/city "a foggy night" -o night.gif --model city-64')
+def edit(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A picture, an animated GIF, or a rollout store.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What it is to show, in English or Chinese.")],
+    out_file: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", help="Its ending says as what: .png, .gif, .mp4 or .html.")
+    ],
+    model: Annotated[str, typer.Option("--model", metavar="M", help="Bundled name, checkpoint or run.")] = "city-64",
+    episode: Annotated[int, typer.Option("--episode", min=0, help="Which episode of a store.")] = 0,
+    told: Annotated[
+        str | None, typer.Option("--told", metavar="TEXT", help="What it shows now; a store's captions by default.")
+    ] = None,
+    strength: Annotated[float, typer.Option("--strength", help="0 to 1: how much may change.")] = 1.0,
+    seed: Seed = 0,
+    json_target: Json = None,
+) -> None:
+    """Change what a clip shows, and not where it is: the hour, the weather, the light."""
+    from worldsim.serve.edit import edit as edit_clip
+
+    with show_progress() as progress:
+        path = edit_clip(
+            source,
+            prompt,
+            out_file,
+            model=model,
+            episode=episode,
+            told=told,
+            strength=strength,
+            seed=seed,
+            progress=lambda done, total: progress("edited frames", done, total),
+        )
+    console(json_target).print(f"edited: {path}")
+    write_json(json_target, {"file": str(path), "model": model})
+
+
 @app.command(epilog="Example: worldsim version")
 def version(seed: NoSeed = 0, json_target: Json = None) -> None:
     """Print the version of worldsim."""

@@ -13,6 +13,7 @@ from worldsim.model.checkpoint import (
     save_first_frames,
     set_terminate_calibration,
 )
+from worldsim.model.exclusions import Exclusions
 from worldsim.model.first_frame import FirstFrameConfig, FirstFrameNet, first_frame_config, tiny_first_frames
 from worldsim.model.networks import Networks
 from worldsim.model.precision import PRECISION_VARIABLE, autocast, compute_dtype
@@ -39,6 +40,7 @@ __all__ = [
     "PRECISION_VARIABLE",
     "PRESETS",
     "TEXT_ENCODERS",
+    "Exclusions",
     "FirstFrameConfig",
     "FirstFrameNet",
     "Imagined",

@@ -1,7 +1,7 @@
 """A checkpoint is a directory: config.json, model.safetensors (bfloat16), starts.npz, metrics.json.
 
 `load` needs nothing else. A directory first-frames/ in it, with files of the first, second and last name, holds what
-draws first frames from text alone.
+draws first frames from text alone; exclusions.npz there, which words of a prompt take the place of which.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch import nn
 import worldsim
 from worldsim._json import plain
 from worldsim.errors import CheckpointError
+from worldsim.model.exclusions import Exclusions
 from worldsim.model.first_frame import FirstFrameConfig, FirstFrameNet
 from worldsim.model.networks import Networks
 from worldsim.model.presets import ModelConfig
@@ -56,6 +57,7 @@ FIRST_FRAMES = "first-frames"
 """Directory in a checkpoint of what draws first frames."""
 STARTS_BYTES = 3_000_000
 """Of starts.npz at most."""
+_EXCLUSIONS = "exclusions.npz"
 _FILES = ("config.json", "model.safetensors", "starts.npz", "metrics.json")
 
 
@@ -157,19 +159,27 @@ def save(
 
 
 def save_first_frames(
-    path: str | Path, net: FirstFrameNet, *, metrics: Mapping[str, Any], meta: Mapping[str, Any]
+    path: str | Path,
+    net: FirstFrameNet,
+    *,
+    exclusions: Exclusions | None = None,
+    metrics: Mapping[str, Any],
+    meta: Mapping[str, Any],
 ) -> None:
     """Write what draws first frames into the checkpoint of a world model; each file appears whole or not at all.
 
     Args:
         path: Directory of the checkpoint.
         net: Weights to store, in bfloat16.
+        exclusions: Which words of a prompt take the place of which.
         metrics: Figures of the training.
         meta: What else config.json should say: data card, training, git sha.
     """
     path = Path(path) / FIRST_FRAMES
     path.mkdir(exist_ok=True)
     _write_weights(path, net)
+    if exclusions is not None:
+        write_file(path / _EXCLUSIONS, exclusions.to_bytes())
     write_json(path / "metrics.json", metrics)
     versions = versions_of(["torch", "numpy", "worldsim-sdk"])
     write_json(path / "config.json", {"format": FORMAT, "config": asdict(net.config), "versions": versions, **meta})
@@ -245,6 +255,7 @@ def load(name_or_path: str | Path) -> WorldModel:
         terminate_scale=terminate_scale,
         terminate_bias=terminate_bias,
         first_frame_net=_load_first_frames(path / FIRST_FRAMES, networks, sha),
+        exclusions=_load_exclusions(path / FIRST_FRAMES / _EXCLUSIONS, vocabulary),
     )
 
 
@@ -281,6 +292,15 @@ def _load_first_frames(path: Path, networks: Networks, sha: str) -> FirstFrameNe
         )
     _fill(path, net, weights)
     return net
+
+
+def _load_exclusions(path: Path, vocabulary: Vocabulary) -> Exclusions | None:
+    if not path.exists():
+        return None
+    try:
+        return Exclusions.from_bytes(vocabulary, path.read_bytes())
+    except Exception as error:  # whatever a damaged file makes its reader say
+        raise _damaged(path, error) from None
 
 
 def _fill(path: Path, networks: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:

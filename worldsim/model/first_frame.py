@@ -64,6 +64,9 @@ class FirstFrameConfig:
     """Default number of calls per frame, on each side of the guidance."""
     guidance: float = 1.5
     """Default strength of a prompt; 1 is as learned."""
+    repaint: bool = False
+    """Whether a prompt repaints the present frame by default: where prompts name how a world looks, and not what is in
+    it, which would have to come from somewhere."""
 
 
 def first_frame_config(height: int, width: int) -> FirstFrameConfig:
@@ -343,12 +346,50 @@ class FirstFrameNet(nn.Module):
             return plain + guidance * (told - plain)
 
         codes = noise
-        share = np.arange(num_steps + 1) / num_steps
-        levels = share / (share + _SHIFT * (1 - share))
-        for level, following in pairwise(levels.tolist()):
+        for level, following in pairwise(_levels(num_steps)):
             tau = torch.full((len(noise),), level, device=noise.device)
             codes = codes + (following - level) * velocity(codes, tau)
         return to_pixels(self.decode(codes))
+
+    def edit(
+        self,
+        frames: torch.Tensor,
+        told: torch.Tensor,
+        wanted: torch.Tensor,
+        noise: torch.Tensor,
+        *,
+        strength: float,
+        guidance: float,
+    ) -> torch.Tensor:
+        """Return frames (B, H, W, 3) uint8 as they would be if something else were told of them.
+
+        A frame moves by the difference between the velocities that both texts give at the same noise, so that it keeps
+        whatever they agree on (FlowEdit, Kulikov et al. 2024, arXiv 2412.08629). The change of its codes is added to
+        the pixels: what codes cannot say stays as it is.
+
+        Args:
+            frames: (B, H, W, 3) uint8.
+            told: (B, C) what describes them, as in `forward`; zeros for nothing.
+            wanted: (B, C) what is to describe them.
+            noise: (S, B, N, K) standard normal, one for each of S steps.
+            strength: In 0 to 1, from how far back towards noise; 0 changes nothing.
+            guidance: How much stronger than learned the difference of the texts acts.
+        """
+        begun = codes = self.encode(frames)
+        conditions = torch.cat([wanted, told, told])
+        for (level, following), fresh in zip(pairwise(_levels(len(noise), 1 - strength)), noise, strict=True):
+            noisy = level * begun + (1 - level) * fresh
+            moved = codes + noisy - begun
+            tau = torch.full((3 * len(frames),), level, device=frames.device)
+            after, before, here = self(torch.cat([moved, moved, noisy]), tau, conditions).chunk(3)
+            codes = codes + (following - level) * (before + guidance * (after - before) - here)
+        return to_pixels(from_pixels(frames) + self.decode(codes) - self.decode(begun))
+
+
+def _levels(num_steps: int, begin: float = 0.0) -> list[float]:
+    """Return the noise levels of a sampler's steps, and 1 behind them; 0 is noise."""
+    share = begin + (1 - begin) * np.arange(num_steps + 1) / num_steps
+    return (share / (share + _SHIFT * (1 - share))).tolist()
 
 
 def _bounded(told: torch.Tensor, limit: float) -> torch.Tensor:

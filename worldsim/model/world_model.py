@@ -20,6 +20,7 @@ from torch import nn
 
 from worldsim.errors import ActionError, EnvError, PromptError
 from worldsim.model.denoiser import MAX_AGE
+from worldsim.model.exclusions import Exclusions
 from worldsim.model.first_frame import FirstFrameNet
 from worldsim.model.frame import FrameDenoiser
 from worldsim.model.memory import Memory
@@ -37,7 +38,9 @@ from worldsim.rollout import Caption
 __all__ = ["MAX_GUIDANCE", "Start", "WorldModel", "check_sampling"]
 
 MAX_GUIDANCE = 10.0
-_FIRST_FRAME_NOISE = 255  # a number that no sampler step of an env step has
+_FIRST_FRAME_NOISE, _EDIT_NOISE = 255, 254  # numbers that no sampler step of an env step has
+_EDIT_STEPS = 8
+_EDIT_GUIDANCE = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,8 @@ class WorldModel:
     terminate_bias: float = 0.0
     first_frame_net: FirstFrameNet | None = None
     """What draws first frames from text alone; most models have nothing of the kind."""
+    exclusions: Exclusions | None = None
+    """Which words of a prompt take the place of which; it comes with what draws first frames."""
 
     def __post_init__(self) -> None:
         self.networks.eval().requires_grad_(False)
@@ -153,6 +158,11 @@ class WorldModel:
     def is_trained_for_first_frames(self) -> bool:
         """Whether `first_frames` can imagine a first frame; `worldsim train-first-frames` teaches it."""
         return self.first_frame_net is not None
+
+    @property
+    def repaints(self) -> bool:
+        """Whether a prompt repaints the present frame of an imagined world unless something else is asked for."""
+        return self.first_frame_net is not None and self.first_frame_net.config.repaint
 
     def nearest_start(self, prompt: str) -> int:
         """Return the index of the start whose caption shares most words with a prompt (rare words count more)."""
@@ -264,12 +274,9 @@ class WorldModel:
             EnvError: If the model was not trained for it, a factor is unknown, the numbers of prompts, seeds and
                 factors differ, or ``sampler_steps`` or ``guidance`` is out of range.
         """
-        net = self.first_frame_net
-        if net is None:
-            raise EnvError(
-                f"the model {self.name!r} cannot begin from text alone; give a start, or a prompt without one, which "
-                "begins at the nearest caption; or teach it with `worldsim train-first-frames`"
-            )
+        net = self._painter(
+            "begin from text alone; give a start, or a prompt without one, which begins at the nearest caption; or"
+        )
         num_steps = net.config.sampler_steps if sampler_steps is None else sampler_steps
         strength = net.config.guidance if guidance is None else guidance
         check_sampling(num_steps, strength)
@@ -294,6 +301,125 @@ class WorldModel:
         else:
             imagine(slice(None))
         return frames.cpu().numpy()
+
+    def retold(self, told: str | None, prompt: str) -> str:
+        """Return a prompt together with all that was told before and still holds; see `Exclusions`."""
+        known = self.exclusions or Exclusions.of_captions(self.networks.text.vocabulary, ())
+        return known.retold(told, prompt)
+
+    def edit(
+        self,
+        clips: np.ndarray,
+        prompts: Sequence[str],
+        *,
+        seeds: Sequence[int] | np.ndarray,
+        told: Sequence[str | None] | None = None,
+        strength: float = 1.0,
+        sampler_steps: int = _EDIT_STEPS,
+        guidance: float = _EDIT_GUIDANCE,
+    ) -> np.ndarray:
+        """Return clips as they would look if their prompts held, by what draws first frames; shapes stay.
+
+        All frames of a clip are edited alike, each by itself. What the prompt does not touch of what was told stays.
+
+        Args:
+            clips: (N, T, H, W, 3) uint8, seen or imagined.
+            prompts: What is asked for, per clip.
+            seeds: Noise seed per clip.
+            told: A caption of each clip as it is, or None; none at all if None. With it much less is changed that was
+                not asked for.
+            strength: In 0 to 1: from how far back towards noise a frame comes. 0 changes nothing, 1 most.
+            sampler_steps: Steps on that way.
+            guidance: How much stronger than learned the difference between the texts acts, 0 to 10.
+
+        Raises:
+            EnvError: If the model was not trained for first frames, the clips have another size or type, the numbers
+                differ, or ``strength``, ``sampler_steps`` or ``guidance`` is out of range.
+        """
+        before = [None] * len(prompts) if told is None else list(told)
+        counts = {len(clips), len(prompts), len(seeds), len(before)}
+        size = (self.spec.height, self.spec.width, 3)
+        if np.ndim(clips) != 5 or np.shape(clips)[2:] != size or np.asarray(clips).dtype != np.uint8:
+            raise EnvError(
+                f"{self.name} edits clips of (N, T, {size[0]}, {size[1]}, 3) uint8 frames; got {np.shape(clips)} "
+                f"{np.asarray(clips).dtype}"
+            )
+        if len(counts) > 1:
+            raise EnvError(
+                f"{len(clips)} clips need as many prompts, seeds and captions; got {len(prompts)} prompts, "
+                f"{len(seeds)} seeds and {len(before)} captions"
+            )
+        wanted = [self.retold(text, prompt) for text, prompt in zip(before, prompts, strict=True)]
+        keys = np.asarray(seeds, dtype=np.int64)
+        pixels = torch.from_numpy(np.ascontiguousarray(clips)).to(self.device)
+        return (
+            self._edited(
+                pixels,
+                before,
+                wanted,
+                keys,
+                np.zeros_like(keys),
+                strength=strength,
+                num_steps=sampler_steps,
+                guidance=guidance,
+            )
+            .cpu()
+            .numpy()
+        )
+
+    @torch.inference_mode()
+    def _edited(
+        self,
+        clips: torch.Tensor,
+        told: Sequence[str | None],
+        wanted: Sequence[str],
+        seeds: np.ndarray,
+        step_counts: np.ndarray,
+        *,
+        strength: float = 1.0,
+        num_steps: int = _EDIT_STEPS,
+        guidance: float = _EDIT_GUIDANCE,
+    ) -> torch.Tensor:
+        """Return (N, T, H, W, 3) clips as they would look if something else had been told."""
+        net = self._painter("edit what it sees;")
+        check_sampling(num_steps, guidance)
+        if not 0 <= strength <= 1:
+            raise EnvError(f"strength is in 0 to 1; got {strength!r}")
+        if not clips.numel():
+            return clips
+        both = [
+            self.first_frame_text(self.networks.text.features(texts), words=net.config.words)
+            for texts in (told, wanted)
+        ]
+        factors = self._encode_factors([None] * len(wanted))
+        before, after = (torch.cat([text, factors], dim=1) for text in both)  # (N, C)
+        noise = keyed_noise(seeds, step_counts, _EDIT_NOISE, (num_steps, *net.codes.shape)).to(self.device)
+        clip = torch.arange(len(clips)).repeat_interleave(clips.shape[1])  # (N T,)
+        frames = clips.flatten(0, 1)
+        edited = torch.empty_like(frames)
+
+        def edit(rows: slice) -> None:
+            of = clip[rows].to(self.device)
+            with torch.inference_mode(), self._precision():
+                edited[rows] = net.edit(
+                    frames[rows],
+                    before[of],
+                    after[of],
+                    noise[of].transpose(0, 1),
+                    strength=strength,
+                    guidance=guidance,
+                )
+
+        if self.device.type == "cpu":
+            in_parts(edit, len(frames))
+        else:
+            edit(slice(None))
+        return edited.view_as(clips)
+
+    def _painter(self, what: str) -> FirstFrameNet:
+        if self.first_frame_net is None:
+            raise EnvError(f"the model {self.name!r} cannot {what} teach it with `worldsim train-first-frames`")
+        return self.first_frame_net
 
     @torch.inference_mode()
     def step(
@@ -436,6 +562,45 @@ class WorldModel:
         dim = self.config.text_dim
         text = torch.where(chosen[:, None].to(self.device), self.encode_text(prompts), state.text[:, :dim])
         return replace(state, text=torch.cat([text, state.text[:, dim:]], dim=1))
+
+    @torch.inference_mode()
+    def repaint(
+        self,
+        state: WorldState,
+        prompts: Sequence[str],
+        *,
+        told: Sequence[str | None],
+        mask: Sequence[bool] | np.ndarray | None = None,
+    ) -> WorldState:
+        """Return the state with new prompts, whose last frame shows them already; see `edit`.
+
+        The memory stays, so that the street goes on as it was; the model is told what `retold` returns.
+
+        Args:
+            state: N streams.
+            prompts: What is asked for, per stream.
+            told: What each stream has been told so far, or None.
+            mask: (N,) which streams change; all if None.
+
+        Raises:
+            EnvError: If the model was not trained for first frames.
+        """
+        chosen = np.ones(state.num_streams, np.bool_) if mask is None else np.asarray(mask)
+        wanted = [self.retold(text, prompt) for text, prompt in zip(told, prompts, strict=True)]
+        rows = np.flatnonzero(chosen).tolist()
+        at = torch.as_tensor(rows)
+        seen = state.frames[at.to(state.frames.device)]  # (n, 2, H, W, 3)
+        edited = self._edited(
+            seen[:, :1],
+            [told[i] for i in rows],
+            [wanted[i] for i in rows],
+            state.seeds[at].numpy(),
+            state.step_count[at].numpy(),
+        )
+        change = edited.short() - seen[:, :1].short()  # of the last frame; the one before hardly differs
+        frames = state.frames.clone()
+        frames[at.to(frames.device)] = (seen.short() + change).clamp(0, 255).to(torch.uint8)
+        return replace(self.set_prompt(state, wanted, chosen), frames=frames)
 
     @torch.inference_mode()
     def set_factors(

@@ -150,7 +150,8 @@ class Drive:
             if not is_known:
                 raise
             start = self.truth.ask("begin", seed, num_steps, fixed, self.camera)
-        context = {"frames": start.frames, "actions": start.actions}
+        caption = start.moment.caption[0] if start.moment.caption else ""
+        context = {"frames": start.frames, "actions": start.actions, "caption": caption}
         frame, _ = self.env.reset(
             seed=seed, options={"start": context, "prompt": prompt} if is_known else {"start": context}
         )
@@ -235,7 +236,7 @@ class Drive:
         if unknown is None or self._model_knows(text):
             strange = self.env.set_prompt(text)
             unknown = strange if unknown is None else [word for word in strange if word in unknown]
-        self.moments[-1] = replace(now, prompt=text, true=true)
+        self.moments[-1] = replace(now, prompt=text, true=true, imagined=self.env.snapshot().frame)
         self._keep()
         return unknown
 

@@ -22,7 +22,7 @@ from worldsim.serve.record import gif_film, labelled, mp4_film
 from worldsim.sim import WorldModelEnv
 from worldsim.sim.actions import neutral_actions
 
-__all__ = ["KINDS", "MAX_SECONDS", "preview"]
+__all__ = ["KINDS", "MAX_SECONDS", "Film", "fitted", "preview", "write_film"]
 
 KINDS = (".png", ".gif", ".mp4", ".html", ".glb")
 """What a preview may be written as, by the file's name; GLB is of the truth alone."""
@@ -84,22 +84,24 @@ def preview(
         film = _true(env_id, prompt, tuple(cameras), seconds, seed, env_kwargs or {})
     else:
         film = _imagined(model, prompt, image, from_text, seconds, seed)
-    return _write(path, film, prompt)
+    return write_film(path, film, prompt)
 
 
 @dataclass(frozen=True)
-class _Film:
+class Film:
     """What was seen of a world, every ``frame_dt`` seconds."""
 
     views: Mapping[str, np.ndarray]
-    """(T + 1, H, W, 3) uint8 by label; a label begins with ``truth`` or ``imagined``."""
+    """(T + 1, H, W, 3) uint8 by label; one that begins with ``imagined`` stands out."""
     frame_dt: float
     env_id: str
+    shows_one_moment: bool = False
+    """Whether a picture of it shows one moment, the last, and not several."""
 
 
 def _true(
     env_id: str, prompt: str, cameras: tuple[str, ...], seconds: float, seed: int, env_kwargs: Mapping[str, Any]
-) -> _Film:
+) -> Film:
     env, views_of = _seen_by(env_id, cameras, env_kwargs)
     try:
         policies = policies_of(env)
@@ -115,7 +117,7 @@ def _true(
             if terminated or truncated:
                 break
         views = {label: np.stack([moment[label] for moment in moments]) for label in moments[0]}
-        return _Film(views, control_dt_of(env), env_id)
+        return Film(views, control_dt_of(env), env_id, shows_one_moment=len(views) > 1)
     finally:
         env.close()
 
@@ -132,7 +134,7 @@ def _seen_by(
     return env, lambda obs: {f"truth, {name}": np.array(obs[f"rgb/{name}"]) for name in cameras}
 
 
-def _imagined(model: Any, prompt: str, image: str | Path | None, from_text: bool, seconds: float, seed: int) -> _Film:
+def _imagined(model: Any, prompt: str, image: str | Path | None, from_text: bool, seconds: float, seed: int) -> Film:
     env = WorldModelEnv(model)
     spec = env.model.spec
     options: dict[str, Any] = {"prompt": prompt} if prompt else {}
@@ -148,7 +150,7 @@ def _imagined(model: Any, prompt: str, image: str | Path | None, from_text: bool
         frames.append(frame)
         if terminated or truncated:
             break
-    return _Film({"imagined": np.stack(frames)}, env.control_dt, spec.env_id)
+    return Film({"imagined": np.stack(frames)}, env.control_dt, spec.env_id)
 
 
 def _reset(env: gym.Env, env_id: str, prompt: str, seed: int) -> tuple[Any, Mapping[str, Any]]:
@@ -175,7 +177,17 @@ def _write_scene(path: Path, env_id: str, prompt: str, seed: int, env_kwargs: Ma
     return path
 
 
-def _write(path: Path, film: _Film, prompt: str) -> Path:
+def write_film(path: Path, film: Film, prompt: str) -> Path:
+    """Write a film as what its file is named; return the file.
+
+    Args:
+        path: Ends with one of ``KINDS`` but ``.glb``; its directory is made if missing.
+        film: What was seen.
+        prompt: Title and caption of a page.
+
+    Raises:
+        MissingExtraError: If PyAV is not installed and a ``.mp4`` is wanted.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     num_frames = len(next(iter(film.views.values())))
     if path.suffix == ".html":
@@ -185,12 +197,15 @@ def _write(path: Path, film: _Film, prompt: str) -> Path:
         title = f"{film.env_id}, {next(iter(film.views)).partition(',')[0]}"
         path.write_text(page_html(title, f"<h1>{escape(title)}</h1>\n{body}"), encoding="utf-8")
     elif path.suffix == ".png":
-        if len(film.views) > 1:
+        if film.shows_one_moment:
             picture = labelled([(frames[-1], label) for label, frames in film.views.items()])
         else:
-            ((label, frames),) = film.views.items()
-            chosen = np.linspace(0, num_frames - 1, min(_SHEET, num_frames)).round().astype(int)
-            picture = labelled([(frames[t], f"{label}, {t * film.frame_dt:.1f} s") for t in chosen])
+            moments = np.linspace(0, num_frames - 1, min(_SHEET, num_frames)).round().astype(int)
+            rows = [
+                np.asarray(labelled([(frames[t], f"{label}, {t * film.frame_dt:.1f} s") for t in moments]))
+                for label, frames in film.views.items()
+            ]
+            picture = Image.fromarray(np.concatenate(rows))
         picture.save(path)
     else:
         pictures = (labelled([(frames[t], label) for label, frames in film.views.items()]) for t in range(num_frames))
@@ -205,6 +220,11 @@ def _still(path: Path, height: int, width: int) -> np.ndarray:
             picture = image.convert("RGB")
     except OSError as error:
         raise EnvError(f"the still {path} cannot be read: {error.strerror or error}") from None
+    return fitted(picture, height, width)
+
+
+def fitted(picture: Image.Image, height: int, width: int) -> np.ndarray:
+    """Return the middle of a picture in the shape of a frame (H, W, 3) uint8, resized."""
     scale = max(width / picture.width, height / picture.height)
     w, h = width / scale, height / scale
     left, top = (picture.width - w) / 2, (picture.height - h) / 2

@@ -14,8 +14,10 @@ from worldsim.model import Prediction
 from worldsim.sim.actions import action_batch
 from worldsim.sim.stream import (
     Snapshot,
+    ask,
     begin,
     check_arguments,
+    check_repaint,
     check_snapshot,
     open_model,
     read_prompt,
@@ -47,7 +49,8 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
 
     | option | means |
     |---|---|
-    | ``prompt`` | English or Chinese text that conditions every frame; alone, it starts at the nearest caption |
+    | ``prompt`` | English or Chinese text that conditions every frame; alone, it starts at the nearest caption, |
+    | | which with ``repaint`` shows it |
     | ``start`` | a Rollout, ``{"frames", "actions"}``, ``{"store", "episode", "t"}``, an env that renders, an image, |
     | | or ``{"prompt": text}``: the model imagines the first frame too, if it was trained for it |
     | ``snapshot`` | a moment kept by ``snapshot()``, as the first moment of a new episode |
@@ -80,6 +83,9 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
             calibration beside the checkpoint, a path another one.
         burnin: Let a reset's ``info`` hold ``burnin_obs`` (C - 1, H, W, 3) and ``burnin_actions`` (C - 1, *A), what the
             model saw before the first frame, for policies with a memory.
+        repaint: Let the present frame show at once what a new prompt asks for, and keep what it leaves out of what was
+            told before; None takes the model's default, which of the bundled ones the city's do. Otherwise a prompt is
+            all that the model is told, and what it asks for comes over the next frames.
 
     Raises:
         CheckpointError: If the checkpoint is missing, damaged, or models another truth than ``env_id``.
@@ -101,6 +107,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         threads: int | None = 1,
         uncertainty: bool | str | Calibration = False,
         burnin: bool = False,
+        repaint: bool | None = None,
     ) -> None:
         options = {
             "horizon": horizon,
@@ -110,6 +117,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
             "threads": threads,
             "uncertainty": uncertainty,
             "burnin": burnin,
+            "repaint": repaint,
         }
         EzPickle.__init__(self, model, env_id, render_mode, **options)
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -124,6 +132,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         self.guidance = guidance
         self.threads = threads
         self.burnin = burnin
+        self.repaint = check_repaint(self.model, repaint)
         self._gauge = open_gauge(uncertainty, model, self.model)
         self.control_dt = self.model.spec.control_dt
         self.action_spec = self.model.spec.action_spec
@@ -142,7 +151,7 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
         """
         super().reset(seed=seed)
         with torch_threads(self.threads):
-            begun = begin(self.model, [self.np_random], [options or {}])
+            begun = begin(self.model, [self.np_random], [options or {}], repaint=self.repaint)
         self._now = Snapshot(
             state=begun.state,
             frame=begun.frames[0],
@@ -224,21 +233,27 @@ class WorldModelEnv(gym.Env[np.ndarray, Any], EzPickle):
                 threads=self.threads,
                 uncertainty=self._gauge.calibration if self._gauge else False,
                 burnin=self.burnin,
+                repaint=self.repaint,
             )
             env.restore(now)
             envs.append(env)
         return envs
 
     def set_prompt(self, text: str) -> list[str]:
-        """Ask for something else from the next frame on; returns the words that the model does not know.
+        """Ask for something else; returns the words that the model does not know.
+
+        It comes from the next frame on, or with ``repaint`` in the present one, as `render` shows, which takes longer
+        than a step.
 
         Raises:
             PromptError: If no word was understood.
         """
         now = self._present("set_prompt")
         unknown = read_prompt(self.model, text)
-        state = self.model.set_prompt(now.state, [text], np.array([True]))
-        self._now = replace(now, state=state, stream=replace(now.stream, prompt=text, prompt_unknown=unknown))
+        stream = replace(now.stream, prompt=text, prompt_unknown=unknown)
+        with torch_threads(self.threads):
+            state, (stream,) = ask(self.model, now.state, [stream], np.array([True]), repaint=self.repaint)
+        self._now = replace(now, state=state, frame=self.model.decode(state)[0], stream=stream)
         self._tape.mark(self._now)
         return list(unknown)
 

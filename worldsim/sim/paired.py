@@ -98,7 +98,7 @@ class PairedEnv(gym.Env[np.ndarray, Any], EzPickle):
         env_kwargs: Arguments of the truth; None takes those that the model was trained on.
         warm_up: True steps before the dream begins, at least those that fill the model's context.
         policy: Which of the truth's policies drives them.
-        horizon, sampler_steps, guidance, device, threads, uncertainty, burnin: As in `WorldModelEnv`.
+        horizon, sampler_steps, guidance, device, threads, uncertainty, burnin, repaint: As in `WorldModelEnv`.
 
     Raises:
         CheckpointError: If the checkpoint is missing or damaged.
@@ -123,6 +123,7 @@ class PairedEnv(gym.Env[np.ndarray, Any], EzPickle):
         threads: int | None = 1,
         uncertainty: bool | str | Calibration = False,
         burnin: bool = False,
+        repaint: bool | None = None,
     ) -> None:
         of_dream = {
             "horizon": horizon,
@@ -132,6 +133,7 @@ class PairedEnv(gym.Env[np.ndarray, Any], EzPickle):
             "threads": threads,
             "uncertainty": uncertainty,
             "burnin": burnin,
+            "repaint": repaint,
         }
         of_pair = {"env_kwargs": env_kwargs, "warm_up": warm_up, "policy": policy}
         EzPickle.__init__(self, model, env_id, render_mode, **of_pair, **of_dream)
@@ -183,7 +185,7 @@ class PairedEnv(gym.Env[np.ndarray, Any], EzPickle):
         dream_seed = int(self.np_random.integers(2**31))
         for _ in range(_MAX_TRIES):
             drawn = int(self.np_random.integers(*_TEST_SEEDS))
-            frames, actions = self._warmed_up(drawn if seed is None else seed, options)
+            frames, actions, caption = self._warmed_up(drawn if seed is None else seed, options)
             if len(actions) == self.warm_up:
                 break
             seed = None
@@ -191,7 +193,7 @@ class PairedEnv(gym.Env[np.ndarray, Any], EzPickle):
             raise EnvError(
                 f"the truth ended within {self.warm_up} steps, {_MAX_TRIES} times in a row; take a smaller warm_up"
             )
-        start = {"frames": np.stack(frames), "actions": np.stack(actions)}
+        start = {"frames": np.stack(frames), "actions": np.stack(actions), "caption": caption}
         obs, info = self.dream.reset(seed=dream_seed, options={"start": start, "prompt": prompt})
         self._beside = Beside(first=frames[-1], frame=frames[-1], steps=self.warm_up)
         self._begin_tape()
@@ -321,7 +323,8 @@ class PairedEnv(gym.Env[np.ndarray, Any], EzPickle):
     def _begin_tape(self) -> None:
         self._tape = Tape(self.snapshot()) if hasattr(self.truth.unwrapped, "snapshot") else None
 
-    def _warmed_up(self, seed: int, options: dict[str, Any]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def _warmed_up(self, seed: int, options: dict[str, Any]) -> tuple[list[np.ndarray], list[np.ndarray], str]:
+        """Return the frames and actions of the warm-up, and what the truth says of its last moment."""
         policy = self._make_policy(seed)
         obs, info = self.truth.reset(seed=seed, options=options or None)
         frames, actions = [np.array(self._to_frame(obs), np.uint8)], []
@@ -332,7 +335,7 @@ class PairedEnv(gym.Env[np.ndarray, Any], EzPickle):
                 break
             frames.append(np.array(self._to_frame(obs), np.uint8))
             actions.append(np.array(action))
-        return frames, actions
+        return frames, actions, info.get("caption", {}).get("en", "")
 
     def _present(self) -> Beside:
         if self._beside is None:

@@ -25,8 +25,9 @@ from worldsim.store import RolloutStore
 __all__ = ["Context", "imagine_contexts", "pad", "prompt_of", "read_start"]
 
 _KINDS = (
-    'a Rollout, {"frames": (C, H, W, 3), "actions": (C - 1, A)}, {"store": path, "episode": i, "t": t}, '
-    'an env made with render_mode="rgb_array", one image ((H, W, 3) uint8 or a file), or {"prompt": text} alone'
+    'a Rollout, {"frames": (C, H, W, 3), "actions": (C - 1, A), "caption": text}, '
+    '{"store": path, "episode": i, "t": t}, an env made with render_mode="rgb_array", '
+    'one image ((H, W, 3) uint8 or a file), or {"prompt": text} alone'
 )
 
 
@@ -41,15 +42,16 @@ class Context:
     text: str
     """Where the frames came from."""
     caption: str = ""
-    """What a start of a checkpoint shows, which holds until something else is asked for."""
+    """What the frames show, if that is known; it holds until something else is asked for."""
 
 
 def read_start(start: Any, model: WorldModel) -> Context:
     """Read any kind of start into a context that fits the model.
 
     Args:
-        start: A Rollout, a mapping with ``frames`` (and ``actions``), a mapping with ``store``, ``episode`` and ``t``
-            (the moment of the last true frame), a start of a checkpoint, an env that renders, an image or its file.
+        start: A Rollout, a mapping with ``frames`` (and ``actions``, ``caption``), a mapping with ``store``,
+            ``episode`` and ``t`` (the moment of the last true frame), a start of a checkpoint, an env that renders, an
+            image or its file.
         model: That is to continue it.
 
     Raises:
@@ -79,7 +81,10 @@ def read_start(start: Any, model: WorldModel) -> Context:
         raise EnvError(f"a start of {len(frames)} frames needs {len(frames) - 1} actions; got {len(actions)}")
     else:
         actions = action_batch(actions[len(actions) - num_frames + 1 :], action_space, num_frames - 1)
-    return Context(frames=frames[-num_frames:].copy(), actions=actions, text=text)
+    caption = start.get("caption", "") if isinstance(start, Mapping) else ""
+    if not isinstance(caption, str):
+        raise EnvError(f"the caption of a start is a text; got {type(caption).__name__}")
+    return Context(frames=frames[-num_frames:].copy(), actions=actions, text=text, caption=caption)
 
 
 def prompt_of(start: Any) -> Any:
@@ -134,7 +139,7 @@ def _frames_of(start: Any, num_context: int) -> tuple[Any, Any, str]:
 
 
 def _frames_of_mapping(start: Mapping[str, Any], num_context: int) -> tuple[Any, Any, str]:
-    if "frames" in start and set(start) <= {"frames", "actions"}:
+    if "frames" in start and set(start) <= {"frames", "actions", "caption"}:
         return start["frames"], start.get("actions"), "given frames"
     if {"store", "episode"} <= set(start) <= {"store", "episode", "t"}:
         try:

@@ -24,8 +24,10 @@ __all__ = [
     "Begun",
     "Snapshot",
     "Stream",
+    "ask",
     "begin",
     "check_arguments",
+    "check_repaint",
     "check_snapshot",
     "open_model",
     "pick_device",
@@ -45,6 +47,8 @@ class Stream:
     """Words of the prompt that the model does not know."""
     start: str = ""
     """What it began from."""
+    told: str = ""
+    """What the model is told: the caption of a start, a prompt, or a prompt and what still holds of what was told."""
 
     def info(self) -> dict[str, Any]:
         """Return a fresh ``info`` that shares nothing with the stream."""
@@ -93,12 +97,15 @@ class _Draw:
     """One stream before the model has seen it: a context or its text with a noise seed, or a snapshot."""
 
     stream: Stream
+    """What it says that it was told is what its frames show; its prompt may ask for something else."""
     seed: int
     context: Context | None = None
     text: str | None = None
     """What the model is to imagine the context from."""
     snapshot: Snapshot | None = None
     factors: Mapping[str, float] | None = None
+    is_asked: bool = False
+    """Whether its prompt asks for something else than its frames show."""
 
 
 def open_model(model: Any, env_id: str | None, device: str) -> WorldModel:
@@ -122,6 +129,20 @@ def check_arguments(*, sampler_steps: int | None, guidance: float, threads: int 
     check_sampling(1 if sampler_steps is None else sampler_steps, guidance)
     if threads is not None and threads < 1:
         raise EnvError(f"threads is a number of torch threads, at least 1, or None; got {threads}")
+
+
+def check_repaint(model: WorldModel, repaint: bool | None) -> bool:
+    """Return whether prompts repaint the present frame; None takes the model's default.
+
+    Raises:
+        EnvError: If they are to, and the model has not learned first frames.
+    """
+    if repaint and not model.is_trained_for_first_frames:
+        raise EnvError(
+            f"the model {model.name!r} cannot repaint a frame; leave repaint out, or teach it with "
+            "`worldsim train-first-frames`"
+        )
+    return model.repaints if repaint is None else repaint
 
 
 def pick_device(device: str) -> str:
@@ -154,17 +175,29 @@ def read_prompt(model: WorldModel, prompt: Any) -> tuple[str, ...]:
     return tuple(unknown)
 
 
-def begin(model: WorldModel, rngs: Sequence[np.random.Generator], options: Sequence[Mapping[str, Any]]) -> Begun:
+def begin(
+    model: WorldModel,
+    rngs: Sequence[np.random.Generator],
+    options: Sequence[Mapping[str, Any]],
+    *,
+    repaint: bool = False,
+) -> Begun:
     """Begin one stream per generator as its reset options ask.
 
     A generator gives the same numbers whatever is asked, so that the episodes after this one do not depend on it.
+
+    Args:
+        model: That imagines them.
+        rngs: One per stream.
+        options: One per stream.
+        repaint: Whether what is known to show something else than its prompt is repainted; see `ask`.
 
     Raises:
         EnvError: If an option is unknown, is for the truth only, or does not fit the model.
         PromptError: If a prompt was not understood.
     """
-    draws = _with_contexts(model, [_draw(model, rng, option) for rng, option in zip(rngs, options, strict=True)])
-    streams = tuple(draw.stream for draw in draws)
+    begun = [_draw(model, rng, option, repaint) for rng, option in zip(rngs, options, strict=True)]
+    draws = _with_contexts(model, begun)
     fresh = [draw for draw in draws if draw.context is not None]
     parts = []
     padded = [pad(draw.context, model) for draw in fresh]  # type: ignore[arg-type]
@@ -174,7 +207,7 @@ def begin(model: WorldModel, rngs: Sequence[np.random.Generator], options: Seque
                 np.stack([frames for frames, _ in padded]),  # (N, C, H, W, 3)
                 np.stack([actions for _, actions in padded]),  # (N, C - 1, *A)
                 num_frames=np.array([len(draw.context.frames) for draw in fresh]),  # type: ignore[union-attr]
-                prompts=[draw.stream.prompt or draw.context.caption or None for draw in fresh],  # type: ignore[union-attr]
+                prompts=[draw.stream.told or None for draw in fresh],
                 factors=[draw.factors for draw in fresh],
                 seeds=np.array([draw.seed for draw in fresh], dtype=np.int64),
             )
@@ -182,13 +215,39 @@ def begin(model: WorldModel, rngs: Sequence[np.random.Generator], options: Seque
     parts += [draw.snapshot.state for draw in draws if draw.snapshot is not None]
     order = np.argsort([draw.snapshot is not None for draw in draws], kind="stable")  # row of parts -> stream
     state = WorldState.cat(parts).take(np.argsort(order))
-    renewed = [draw.snapshot is not None and draw.stream.prompt != draw.snapshot.stream.prompt for draw in draws]
-    if any(renewed):
-        state = model.set_prompt(state, [stream.prompt for stream in streams], np.array(renewed))
-    frames = [draw.snapshot.frame if draw.snapshot else draw.context.frames[-1] for draw in draws]  # type: ignore[union-attr]
+    asked = np.array([draw.is_asked for draw in draws])
+    state, streams = ask(model, state, [draw.stream for draw in draws], asked, repaint=repaint)
     before = iter([{"burnin_obs": obs[:-1], "burnin_actions": actions} for obs, actions in padded])
     burnin = tuple(next(before) if draw.context is not None else {} for draw in draws)
-    return Begun(state=state, frames=np.stack(frames), streams=streams, burnin=burnin)
+    return Begun(state=state, frames=model.decode(state), streams=streams, burnin=burnin)
+
+
+def ask(
+    model: WorldModel, state: WorldState, streams: Sequence[Stream], mask: np.ndarray, *, repaint: bool
+) -> tuple[WorldState, tuple[Stream, ...]]:
+    """Ask streams for what their prompts say, from their next frame on; return state and streams as they are then.
+
+    Args:
+        model: That imagines them.
+        state: N streams.
+        streams: Their prompts, and what they were told so far.
+        mask: (N,) bool, which of them ask.
+        repaint: Whether the last frame is to show it already; see `WorldModel.repaint`.
+    """
+    if not mask.any():
+        return state, tuple(streams)
+    prompts = [stream.prompt for stream in streams]
+    wanted = prompts
+    if repaint:
+        told = [stream.told or None for stream in streams]
+        wanted = [model.retold(text, prompt) for text, prompt in zip(told, prompts, strict=True)]
+        state = model.repaint(state, prompts, told=told, mask=mask)
+    else:
+        state = model.set_prompt(state, prompts, mask)
+    return state, tuple(
+        replace(stream, told=text) if is_asked else stream
+        for stream, text, is_asked in zip(streams, wanted, mask, strict=True)
+    )
 
 
 def check_snapshot(snapshot: Any, model: WorldModel) -> Snapshot:
@@ -207,7 +266,7 @@ def check_snapshot(snapshot: Any, model: WorldModel) -> Snapshot:
     return snapshot
 
 
-def _draw(model: WorldModel, rng: np.random.Generator, options: Mapping[str, Any]) -> _Draw:
+def _draw(model: WorldModel, rng: np.random.Generator, options: Mapping[str, Any], repaint: bool) -> _Draw:
     index, seed = int(rng.random() * len(model.starts)), int(rng.integers(2**31))
     for name in options:
         if name == "scenario" or (name == "variation" and not model.spec.factor_names):
@@ -229,16 +288,16 @@ def _draw(model: WorldModel, rng: np.random.Generator, options: Mapping[str, Any
         raise EnvError("a snapshot goes on with the factors it has; give a variation with a start")
     if snapshot is not None:
         snapshot = check_snapshot(snapshot, model)
-        stream = (
-            snapshot.stream
-            if prompt is None
-            else Stream(prompt=prompt, prompt_unknown=unknown, start=snapshot.stream.start)
-        )
-        return _Draw(stream=stream, seed=seed, snapshot=snapshot)
+        stream = snapshot.stream
+        is_asked = prompt not in (None, stream.prompt)
+        if is_asked:
+            stream = replace(stream, prompt=prompt, prompt_unknown=unknown)
+        return _Draw(stream=stream, seed=seed, snapshot=snapshot, is_asked=is_asked)
     if text is not None:
-        stream = Stream(prompt=prompt or "", prompt_unknown=unknown)
+        stream = Stream(prompt=prompt or "", prompt_unknown=unknown, told=prompt or "")
         return _Draw(stream=stream, seed=seed, text=text, factors=factors)
-    if start is None:
+    is_own = start is None
+    if is_own:
         if not model.starts:
             raise EnvError(f"the model {model.name!r} has no starts of its own; give options={{'start': ...}}")
         index = index if prompt is None else model.nearest_start(prompt)
@@ -247,12 +306,12 @@ def _draw(model: WorldModel, rng: np.random.Generator, options: Mapping[str, Any
         context = replace(read_start(start, model), text=text, caption=start.caption.en)
     else:
         context = read_start(start, model)
-    return _Draw(
-        stream=Stream(prompt=prompt or "", prompt_unknown=unknown, start=context.text),
-        seed=seed,
-        context=context,
-        factors=factors,
-    )
+    stream = Stream(prompt=prompt or "", prompt_unknown=unknown, start=context.text, told=prompt or context.caption)
+    is_asked = False
+    if prompt and repaint:
+        is_asked = is_own  # a start that is given with a prompt shows what it says
+        stream = replace(stream, told=context.caption if is_own else model.retold(context.caption, prompt))
+    return _Draw(stream=stream, seed=seed, context=context, factors=factors, is_asked=is_asked)
 
 
 def _with_contexts(model: WorldModel, draws: Sequence[_Draw]) -> list[_Draw]:

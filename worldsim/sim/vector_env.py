@@ -17,8 +17,10 @@ from worldsim.sim.actions import action_batch, neutral_actions
 from worldsim.sim.stream import (
     Snapshot,
     Stream,
+    ask,
     begin,
     check_arguments,
+    check_repaint,
     check_snapshot,
     open_model,
     read_prompt,
@@ -71,6 +73,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         uncertainty: As in `WorldModelEnv`.
         uncertainty_limit: A step more uncertain than this quantile in [0, 1] truncates its episode; None never does.
         burnin: As in `WorldModelEnv`, in the infos of every reset, automatic ones too.
+        repaint: As in `WorldModelEnv`; it takes time for every stream that gets a prompt.
         rewind_limit: Steps that ``rewind`` can go back. For them the whole batch is kept every 32 steps, about 3 MB per
             stream of a 64-pixel model, so 0 keeps nothing.
 
@@ -96,6 +99,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         uncertainty: bool | str | Calibration = False,
         uncertainty_limit: float | None = None,
         burnin: bool = False,
+        repaint: bool | None = None,
         rewind_limit: int = 0,
     ) -> None:
         if num_envs < 1:
@@ -117,6 +121,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         self.guidance = guidance
         self.threads = threads
         self.burnin = burnin
+        self.repaint = check_repaint(self.model, repaint)
         self.rewind_limit = rewind_limit
         self._tape: Tape[_Moment] | None = None
         self._gauge = open_gauge(uncertainty, model, self.model)
@@ -283,7 +288,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         return self._frames.copy()
 
     def set_prompt(self, prompt: str, mask: np.ndarray | None = None) -> list[str]:
-        """Ask all streams, or those of a mask (N,) bool, for something else from the next frame on.
+        """Ask all streams, or those of a mask (N,) bool, for something else; see `WorldModelEnv.set_prompt`.
 
         Returns:
             The words that the model does not know.
@@ -297,7 +302,9 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         unknown = read_prompt(self.model, prompt)
         for i in np.flatnonzero(mask):
             self._streams[i] = replace(self._streams[i], prompt=prompt, prompt_unknown=unknown)
-        self._state = self.model.set_prompt(self._state, [stream.prompt for stream in self._streams], mask)
+        with torch_threads(self.threads):
+            self._state, streams = ask(self.model, self._state, self._streams, mask, repaint=self.repaint)
+        self._streams, self._frames = list(streams), self.model.decode(self._state)
         if self._tape is not None:
             self._tape.mark(self._moment())
         return list(unknown)
@@ -322,7 +329,7 @@ class WorldModelVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         """Begin an episode in the streams of ``mask``; return the burn-in that infos are to hold."""
         rows = np.flatnonzero(mask).tolist()
         with torch_threads(self.threads):
-            begun = begin(self.model, [self._rngs[i] for i in rows], [options[i] for i in rows])
+            begun = begin(self.model, [self._rngs[i] for i in rows], [options[i] for i in rows], repaint=self.repaint)
         self._put(rows, begun.state)
         self._frames[rows] = begun.frames
         self._elapsed[rows], self._ended[rows] = 0, False

@@ -27,6 +27,7 @@ from PIL import Image
 from worldsim.errors import CheckpointError, StoreError, WorldsimError
 from worldsim.model import (
     FIRST_FRAMES,
+    Exclusions,
     FirstFrameConfig,
     FirstFrameNet,
     WorldModel,
@@ -178,6 +179,7 @@ class _Trainer(TrainingRun):
             "env_id": spec.env_id,
         }
         self.commit = commit_name()
+        self.exclusions = Exclusions.of_captions(self.model.networks.text.vocabulary, self.data.captions)
         torch.manual_seed(settings.seed)
         network = settings.network or first_frame_config(spec.height, spec.width)
         self.net = new_first_frames(self.model.networks, network).to(device)
@@ -383,6 +385,7 @@ class _Trainer(TrainingRun):
         save_net(
             checkpoint,
             self.average,
+            exclusions=self.exclusions,
             metrics={"validation": self.history},
             meta={
                 "git_sha": self.commit,
