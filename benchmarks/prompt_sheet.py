@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from prompts import WARM, drive, truth_of
+from prompts import WARM, caption_of, drive, truth_of
 
 import worldsim
 
@@ -21,7 +21,7 @@ SCENES = (
     {"time_of_day": "dusk", "weather": "clear"},
 )
 PROMPTS = {  # by title
-    "no prompt": None,
+    "no prompt": "",
     "a bright noon": "a bright noon",
     "deep night": "deep night",
     "night, in Chinese": "正值夜晚",
@@ -43,24 +43,28 @@ def main() -> None:
     env = truth_of(model)
     rows, seed = [], options.seed
     for scene in SCENES:
-        driven = None
+        driven, drawn = None, {**scene, "traffic": "light"}
         while driven is None:
-            driven = drive(env, seed, {**scene, "traffic": "light"}, WARM + options.step)
+            driven = drive(env, seed, drawn, WARM + options.step)
             seed += 1
-        rows.append(imagined(model, *driven, options.step))
+        rows.append(imagined(model, *driven, caption_of(env, seed - 1, drawn), options.step))
     env.close()
     draw_sheet(rows, options.output, options.step)
 
 
-def imagined(model: worldsim.WorldModel, frames: np.ndarray, actions: np.ndarray, num_steps: int) -> list[np.ndarray]:
-    """Return the last true frame, and the last imagined one for each prompt."""
+def imagined(
+    model: worldsim.WorldModel, frames: np.ndarray, actions: np.ndarray, caption: str, num_steps: int
+) -> list[np.ndarray]:
+    """Return the last true frame, and the last imagined one for each prompt, which repaints it."""
     num, first = len(PROMPTS), WARM + 1 - model.config.num_context
     state = model.encode(
         np.repeat(frames[None, first : WARM + 1], num, axis=0),
         np.repeat(actions[None, first:WARM], num, axis=0),
-        prompts=list(PROMPTS.values()),
+        prompts=[caption] * num,
         seeds=np.zeros(num, np.int64),
     )
+    prompts = list(PROMPTS.values())
+    state = model.repaint(state, prompts, told=[caption] * num, mask=np.array([bool(text) for text in prompts]))
     for action in actions[WARM : WARM + num_steps]:
         state, predicted = model.step(state, np.repeat(action[None], num, axis=0))
     return [frames[WARM], *predicted.frames]

@@ -66,6 +66,25 @@ def test_the_imagined_city_begins_from_text_alone(name):
     assert (blue[0] > blue[4]).all()
 
 
+@pytest.mark.parametrize("name", ["city-64", "city-128"])
+def test_the_imagined_city_is_repainted_and_stays_where_it_is(name):
+    model = worldsim.load(name)
+    days = [start for start in model.starts if {"day", "noon", "midday", "morning"} & set(start.caption.en.split())][:4]
+    seen = np.stack([start.frames[-1:] for start in days])  # (N, 1, H, W, 3)
+    told, num = [start.caption.en for start in days], len(days)
+    assert model.repaints and num >= 2
+    night, again = (
+        model.edit(seen, [text] * num, seeds=range(num), told=told) for text in ("deep night", "漆黑的夜晚")
+    )
+    for edited in (night, again):
+        assert (edited.mean(axis=(1, 2, 3, 4)) < 0.65 * seen.mean(axis=(1, 2, 3, 4))).all()
+    same = [text.split(",")[0] for text in told]
+    kept = model.edit(seen, same, seeds=range(num), told=told)
+    assert np.abs(kept.astype(int) - seen).mean() < 4
+    edges = [np.abs(np.diff(frames.astype(float).mean(axis=-1), axis=3)).ravel() for frames in (seen, night)]
+    assert np.corrcoef(*edges)[0, 1] > 0.5
+
+
 def test_the_imagined_table_begins_from_text_alone():
     model = worldsim.load("tabletop-64")
     prompts = ["a robot arm pushes the red block to the mark", "机械臂把蓝色块推到标记"]
