@@ -17,6 +17,7 @@ from worldsim.collect import collect
 from worldsim.errors import CheckpointError, EnvError, StoreError, WorldsimError
 from worldsim.model import FirstFrameNet, encode_starts, new_first_frames, save, tiny_first_frames
 from worldsim.model.networks import from_pixels
+from worldsim.store import RolloutStore
 from worldsim.train import FirstFrameTrainConfig, TrainConfig, train, train_first_frames
 from worldsim.train.budget import hold
 from worldsim.train.first_frames import _Trainer
@@ -42,7 +43,7 @@ def quiet(line):
 @pytest.fixture(scope="module")
 def store_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("walls") / "store"
-    collect("tests.train.wall_world:Wall-v0", 12, path, seed=0)
+    collect("tests.train.wall_world:Wall-v0", 24, path, seed=0)
     return path
 
 
@@ -79,7 +80,21 @@ def test_a_text_says_what_first_frames_show_and_the_world_model_is_the_same(run,
     card = json.loads((run / "checkpoint" / "first-frames" / "config.json").read_text())
     assert card["model_sha"] == before.sha
     assert card["training"]["frames_seen"] == STEPS * 16
-    assert card["card"]["seeds"]["max"] == 11
+    assert card["card"]["seeds"]["max"] == 23
+
+
+def test_it_repaints_a_wall_and_knows_that_dark_is_not_bright(run, store_path):
+    model = worldsim.load(run)
+    told = {"bright": "a bright wall", "dark": "a dark wall"}
+    assert model.retold(told["bright"], "dark").split(", ") == ["dark", "a wall"]
+    rollout = RolloutStore.open(store_path).episode(0)
+    was = "bright" if "bright" in rollout.caption[0].en else "dark"
+    wanted = "dark" if was == "bright" else "bright"
+    edited = model.edit(rollout.obs[None, :4], [wanted], seeds=[0], told=[told[was]], guidance=1.0)[0]
+    for frame, before in zip(edited, rollout.obs[:4], strict=True):
+        colour, old = np.median(frame, axis=(0, 1)), np.median(before, axis=(0, 1))
+        far = np.abs(COLOURS[wanted] - old).mean()
+        assert np.abs(COLOURS[wanted] - colour).mean() < 0.5 * far
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(parent, store_path, tmp_path):

@@ -22,7 +22,7 @@ _SEEN = 5.0  # meetings by chance below which captions are too few to tell
 _AT_ONCE = 1024  # captions that are counted at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exclusions:
     """Pairs of words that captions never hold together.
 

@@ -304,7 +304,8 @@ class WorldModel:
 
     def retold(self, told: str | None, prompt: str) -> str:
         """Return a prompt together with all that was told before and still holds; see `Exclusions`."""
-        known = self.exclusions or Exclusions.of_captions(self.networks.text.vocabulary, ())
+        vocabulary = self.networks.text.vocabulary
+        known = self.exclusions or Exclusions(vocabulary, np.zeros((len(vocabulary), len(vocabulary)), np.bool_))
         return known.retold(told, prompt)
 
     def edit(

@@ -220,7 +220,9 @@ class Drive:
         return self.truth.ask("act", policy)
 
     def set_prompt(self, text: str) -> list[str]:
-        """Ask both worlds for something else from the next step on; return the words that neither knows.
+        """Ask both worlds for something else; return the words that neither knows.
+
+        The imagined one may show it at once, the true one from its next step on.
 
         Raises:
             PromptError: If neither world understood a word.

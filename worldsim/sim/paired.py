@@ -335,7 +335,7 @@ class PairedEnv(gym.Env[np.ndarray, Any], EzPickle):
                 break
             frames.append(np.array(self._to_frame(obs), np.uint8))
             actions.append(np.array(action))
-        return frames, actions, info.get("caption", {}).get("en", "")
+        return frames, actions, (info.get("caption") or {}).get("en", "")
 
     def _present(self) -> Beside:
         if self._beside is None:

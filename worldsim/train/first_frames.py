@@ -179,7 +179,9 @@ class _Trainer(TrainingRun):
             "env_id": spec.env_id,
         }
         self.commit = commit_name()
-        self.exclusions = Exclusions.of_captions(self.model.networks.text.vocabulary, self.data.captions)
+        said = self.data.caption[self.data.offsets[:-1]].tolist()  # a world of few captions says each of them often
+        captions = [*self.data.captions, *(self.data.captions[row] for row in said if row >= 0)]
+        self.exclusions = Exclusions.of_captions(self.model.networks.text.vocabulary, captions)
         torch.manual_seed(settings.seed)
         network = settings.network or first_frame_config(spec.height, spec.width)
         self.net = new_first_frames(self.model.networks, network).to(device)
