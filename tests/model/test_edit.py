@@ -127,6 +127,8 @@ def test_only_what_is_asked_is_repainted_and_the_memory_stays(model):
     inside = (state.frames[0, 1].int() + both[0] >= 0) & (state.frames[0, 1].int() + both[0] <= 255)
     assert torch.equal(both[1][inside], both[0][inside])
     model.step(after, actions[:, 0])
+    nobody = model.repaint(state, prompts, told=told, mask=[False] * 3)
+    assert torch.equal(nobody.frames, state.frames) and torch.equal(nobody.text, state.text)
 
 
 def test_what_cannot_be_edited_is_one_clear_error(model, clips):

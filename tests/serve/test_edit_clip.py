@@ -79,10 +79,17 @@ def test_a_store_tells_what_its_frames_show_and_words_of_ones_own_do_so_instead(
 
 def test_what_cannot_be_edited_is_one_clear_error_and_leaves_nothing(painter, store, tmp_path, checkpoint):
     (tmp_path / "x.png").write_text("no picture")
+    pictures = [Image.new("RGB", (9, 9), (i, i, i)) for i in range(70)]
+    pictures[0].save(tmp_path / "long.gif", save_all=True, append_images=pictures[1:], duration=1000)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:2000])
     cases = [
         (EnvError, "is one of .png, .gif, .mp4, .html; got 'y.glb'", store, "rain", "y.glb", {}),
         (EnvError, "cannot be read as a picture", tmp_path / "x.png", "rain", "y.gif", {}),
         (EnvError, "cannot be read as a picture", tmp_path / "none.png", "rain", "y.gif", {}),
+        (EnvError, "cut.png cannot be read", tmp_path / "cut.png", "rain", "y.gif", {}),
+        (EnvError, "a clip of up to 60 seconds can be edited; got 70", tmp_path / "long.gif", "rain", "y.gif", {}),
         (StoreError, "has 1 episode", store, "rain", "y.gif", {"episode": 7}),
         (EnvError, "strength is in 0 to 1", store, "rain", "y.gif", {"strength": 2.0}),
         (PromptError, "was understood", store, "zzz", "y.gif", {}),

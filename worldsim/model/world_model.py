@@ -589,7 +589,7 @@ class WorldModel:
         chosen = np.ones(state.num_streams, np.bool_) if mask is None else np.asarray(mask)
         wanted = [self.retold(text, prompt) for text, prompt in zip(told, prompts, strict=True)]
         rows = np.flatnonzero(chosen).tolist()
-        at = torch.as_tensor(rows)
+        at = torch.as_tensor(rows, dtype=torch.long)
         seen = state.frames[at.to(state.frames.device)]  # (n, 2, H, W, 3)
         edited = self._edited(
             seen[:, :1],

@@ -71,8 +71,7 @@ def edit(
     loaded.understand(prompt)
     clip = _read(Path(source), loaded, episode)
     num_frames = len(clip.frames)
-    if num_frames * clip.frame_dt > MAX_SECONDS:
-        raise EnvError(f"a clip of up to {MAX_SECONDS:g} seconds can be edited; got {num_frames * clip.frame_dt:.0f}")
+    _check_length(num_frames, clip.frame_dt)
     known = clip.told if told is None else (told,) * num_frames
     edited = []
     for first in range(0, num_frames, _AT_ONCE):
@@ -103,11 +102,21 @@ def _read(source: Path, model: WorldModel, episode: int) -> _Clip:
         return _Clip(rollout.obs, tuple(caption and caption.en for caption in captions), model.spec.control_dt)
     try:
         with Image.open(source) as image:
-            pictures = [picture.convert("RGB") for picture in ImageSequence.Iterator(image)]
-            frame_s = image.info.get("duration", 0) / 1000
-    except OSError as error:
-        raise EnvError(
-            f"{source} cannot be read as a picture, an animation or a store: {error.strerror or error}"
-        ) from None
-    frames = np.stack([fitted(picture, height, width) for picture in pictures])
-    return _Clip(frames, (None,) * len(frames), frame_s or model.spec.control_dt)
+            frame_dt = image.info.get("duration", 0) / 1000 or model.spec.control_dt
+            _check_length(getattr(image, "n_frames", 1), frame_dt)
+            pictures = ImageSequence.Iterator(image)
+            frames = np.stack([fitted(picture.convert("RGB"), height, width) for picture in pictures])
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:  # what a damaged file makes it say
+        reason = getattr(error, "strerror", None) or error
+        raise EnvError(f"{source} cannot be read as a picture, an animation or a store: {reason}") from None
+    return _Clip(frames, (None,) * len(frames), frame_dt)
+
+
+def _check_length(num_frames: int, frame_dt: float) -> None:
+    if num_frames * frame_dt > MAX_SECONDS:
+        raise EnvError(f"a clip of up to {MAX_SECONDS:g} seconds can be edited; got {num_frames * frame_dt:.0f}")
