@@ -1,4 +1,4 @@
-"""A sheet of edited frames: true ones above, below them the same as they would look if a prompt held.
+"""A sheet of edited frames: true ones on the left, beside them the same as they would look if a prompt held.
 
 python benchmarks/edit_sheet.py [city-128] [-o docs/img/edit.png] [--seed 108600]
 """
@@ -9,8 +9,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
-from prompts import caption_of, drive, truth_of
+from prompt_sheet import draw_sheet, drives
 
 import worldsim
 
@@ -31,7 +30,6 @@ PROMPTS = {  # by title
     "thick fog, in Chinese": "浓雾",
 }
 STEP = 40  # of a drive
-SIDE, LABEL = 128, 16  # px of a frame, of a title
 
 
 def main() -> None:
@@ -41,26 +39,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=108_600, help="of the first drive")
     options = parser.parse_args()
     model = worldsim.load(options.model)
-    env, seed, seen, told = truth_of(model), options.seed, [], []
-    for scene in SCENES:
-        driven, drawn = None, {**scene, "traffic": "light"}
-        while driven is None:
-            driven = drive(env, seed, drawn, STEP)
-            seed += 1
-        seen.append(driven[0][-1])
-        told.append(caption_of(env, seed - 1, drawn))
-    env.close()
-    clips, num = np.stack(seen)[:, None], len(seen)
-    edited = [model.edit(clips, [prompt] * num, seeds=range(num), told=told)[:, 0] for prompt in PROMPTS.values()]
-    titles = ["true", *PROMPTS]
-    sheet = Image.new("RGB", (SIDE * len(titles), LABEL + SIDE * num), "white")
-    pen = ImageDraw.Draw(sheet)
-    for column, (title, frames) in enumerate(zip(titles, [seen, *edited], strict=True)):
-        pen.text((column * SIDE + 3, 1), title, fill="black", font=ImageFont.load_default(11))
-        for row, frame in enumerate(frames):
-            picture = Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.NEAREST)
-            sheet.paste(picture, (column * SIDE, LABEL + row * SIDE))
-    sheet.save(options.output)
+    found = list(drives(model, SCENES, options.seed, STEP))
+    seen, told, num = np.stack([frames[-1:] for frames, _, _ in found]), [caption for *_, caption in found], len(found)
+    edited = [model.edit(seen, [prompt] * num, seeds=range(num), told=told) for prompt in PROMPTS.values()]
+    rows = [[frames[row, 0] for frames in (seen, *edited)] for row in range(num)]
+    draw_sheet(rows, ["true", *PROMPTS], options.output)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ python benchmarks/prompt_sheet.py [city-64] [-o docs/img/prompts.png] [--seed 10
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,16 +41,24 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=20, help="imagined steps after the prompt")
     options = parser.parse_args()
     model = worldsim.load(options.model)
+    found = drives(model, SCENES, options.seed, WARM + options.step)
+    rows = [imagined(model, *driven, options.step) for driven in found]
+    draw_sheet(rows, ["true, before", *PROMPTS], options.output)
+    print(f"{options.output}: {len(rows)} drives, {options.step} imagined steps after each prompt")
+
+
+def drives(
+    model: worldsim.WorldModel, scenes: Sequence[Mapping[str, str]], seed: int, num_steps: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+    """Yield the frames, actions and caption of a drive in each scene that does not end early."""
     env = truth_of(model)
-    rows, seed = [], options.seed
-    for scene in SCENES:
+    for scene in scenes:
         driven, drawn = None, {**scene, "traffic": "light"}
         while driven is None:
-            driven = drive(env, seed, drawn, WARM + options.step)
+            driven = drive(env, seed, drawn, num_steps)
             seed += 1
-        rows.append(imagined(model, *driven, caption_of(env, seed - 1, drawn), options.step))
+        yield *driven, caption_of(env, seed - 1, drawn)
     env.close()
-    draw_sheet(rows, options.output, options.step)
 
 
 def imagined(
@@ -63,16 +72,15 @@ def imagined(
         prompts=[caption] * num,
         seeds=np.zeros(num, np.int64),
     )
-    prompts = list(PROMPTS.values())
-    state = model.repaint(state, prompts, told=[caption] * num, mask=np.array([bool(text) for text in prompts]))
+    wanted = [model.retold(caption, prompt) for prompt in PROMPTS.values()]
+    state = model.repaint(state, wanted, told=[caption] * num, mask=[bool(prompt) for prompt in PROMPTS.values()])
     for action in actions[WARM : WARM + num_steps]:
         state, predicted = model.step(state, np.repeat(action[None], num, axis=0))
     return [frames[WARM], *predicted.frames]
 
 
-def draw_sheet(rows: list[list[np.ndarray]], path: Path, step: int) -> None:
+def draw_sheet(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], path: Path) -> None:
     """Write frames as a grid with titles."""
-    titles = ["true, before", *PROMPTS]
     sheet = Image.new("RGB", (SIDE * len(titles), LABEL + SIDE * len(rows)), "white")
     pen = ImageDraw.Draw(sheet)
     for column, title in enumerate(titles):
@@ -82,7 +90,6 @@ def draw_sheet(rows: list[list[np.ndarray]], path: Path, step: int) -> None:
             sheet.paste(picture, (column * SIDE, LABEL + row * SIDE))
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, optimize=True)
-    print(f"{path}: {len(rows)} drives, {step} imagined steps after each prompt")
 
 
 if __name__ == "__main__":

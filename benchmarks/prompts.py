@@ -164,7 +164,8 @@ def main():
             told = captions if repaints else prompts
             state = model.encode(start, before, prompts=told, seeds=np.arange(len(kept)))
             if repaints and kind != "none":
-                state = model.repaint(state, prompts, told=captions)
+                wanted = [model.retold(*pair) for pair in zip(captions, prompts, strict=True)]
+                state = model.repaint(state, wanted, told=captions)
             read = {name: torch.zeros(len(kept), len(values)) for name, values in FACTORS.items()}
             for t in range(STEPS):
                 state, predicted = model.step(state, after[:, t], guidance=options.guidance)

@@ -3,6 +3,7 @@
 import pytest
 from tiny_models import make_spec, write_checkpoint
 
+from tests.model.helpers import shaken_first_frames
 from worldsim.model import load
 
 
@@ -14,6 +15,14 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="session")
 def model(checkpoint):
     return load(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def painter(checkpoint):
+    """Return a model that has what draws first frames, untrained."""
+    model = load(checkpoint)
+    model.first_frame_net = shaken_first_frames(model)
+    return model
 
 
 @pytest.fixture(scope="session")

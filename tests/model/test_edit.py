@@ -115,19 +115,19 @@ def test_only_what_is_asked_is_repainted_and_the_memory_stays(model):
     told = ["a rainy night", None, "heavy traffic"]
     state = model.encode(frames, actions, prompts=told, seeds=[0, 1, 2])
     prompts = ["a clear day", "雨夜", ""]
-    after = model.repaint(state, prompts, told=told, mask=[True, True, False])
+    wanted = [model.retold(*pair) for pair in zip(told, prompts, strict=True)]
+    after = model.repaint(state, wanted, told=told, mask=[True, True, False])
     changed = (after.frames != state.frames).flatten(1).any(dim=1)
     assert changed.tolist() == [True, True, False]
     assert torch.equal(after.cache, state.cache)
-    wanted = model.encode_text([model.retold(*pair) for pair in zip(told, prompts, strict=True)])
-    assert torch.equal(after.text[:2], wanted[:2]) and torch.equal(after.text[2], state.text[2])
+    assert torch.equal(after.text[:2], model.encode_text(wanted)[:2]) and torch.equal(after.text[2], state.text[2])
     (edited,) = model.edit(frames[:1, -1:], prompts[:1], seeds=[0], told=told[:1])
     np.testing.assert_array_equal(model.decode(after)[0], edited[0])
     both = after.frames[0].int() - state.frames[0].int()  # the frame before moves as the last one, within its range
     inside = (state.frames[0, 1].int() + both[0] >= 0) & (state.frames[0, 1].int() + both[0] <= 255)
     assert torch.equal(both[1][inside], both[0][inside])
     model.step(after, actions[:, 0])
-    nobody = model.repaint(state, prompts, told=told, mask=[False] * 3)
+    nobody = model.repaint(state, wanted, told=told, mask=[False] * 3)
     assert torch.equal(nobody.frames, state.frames) and torch.equal(nobody.text, state.text)
 
 

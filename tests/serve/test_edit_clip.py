@@ -6,19 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.model.helpers import shaken_first_frames
 from worldsim.errors import EnvError, PromptError, StoreError
-from worldsim.model import load
 from worldsim.rollout import Caption, Rollout
 from worldsim.serve.edit import edit
 from worldsim.store import RolloutStore
-
-
-@pytest.fixture(scope="module")
-def painter(checkpoint):
-    model = load(checkpoint)
-    model.first_frame_net = shaken_first_frames(model)
-    return model
 
 
 @pytest.fixture(scope="module")

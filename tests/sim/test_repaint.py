@@ -14,14 +14,6 @@ from worldsim.sim.paired import PairedEnv
 ACTION = np.array([0.3, 0.1], np.float32)
 
 
-@pytest.fixture(scope="module")
-def painter(checkpoint):
-    """Return a model that has what draws first frames, untrained."""
-    model = load(checkpoint)
-    model.first_frame_net = shaken_first_frames(model)
-    return model
-
-
 @pytest.fixture
 def env(painter):
     return WorldModelEnv(painter, render_mode="rgb_array", repaint=True)

@@ -568,18 +568,18 @@ class WorldModel:
     def repaint(
         self,
         state: WorldState,
-        prompts: Sequence[str],
+        wanted: Sequence[str],
         *,
         told: Sequence[str | None],
         mask: Sequence[bool] | np.ndarray | None = None,
     ) -> WorldState:
         """Return the state with new prompts, whose last frame shows them already; see `edit`.
 
-        The memory stays, so that the street goes on as it was; the model is told what `retold` returns.
+        The memory stays, so that the street goes on as it was.
 
         Args:
             state: N streams.
-            prompts: What is asked for, per stream.
+            wanted: What each stream is to be told, as `retold` says it of a prompt.
             told: What each stream has been told so far, or None.
             mask: (N,) which streams change; all if None.
 
@@ -587,7 +587,6 @@ class WorldModel:
             EnvError: If the model was not trained for first frames.
         """
         chosen = np.ones(state.num_streams, np.bool_) if mask is None else np.asarray(mask)
-        wanted = [self.retold(text, prompt) for text, prompt in zip(told, prompts, strict=True)]
         rows = np.flatnonzero(chosen).tolist()
         at = torch.as_tensor(rows, dtype=torch.long)
         seen = state.frames[at.to(state.frames.device)]  # (n, 2, H, W, 3)

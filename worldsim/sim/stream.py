@@ -241,7 +241,7 @@ def ask(
     if repaint:
         told = [stream.told or None for stream in streams]
         wanted = [model.retold(text, prompt) for text, prompt in zip(told, prompts, strict=True)]
-        state = model.repaint(state, prompts, told=told, mask=mask)
+        state = model.repaint(state, wanted, told=told, mask=mask)
     else:
         state = model.set_prompt(state, prompts, mask)
     return state, tuple(
